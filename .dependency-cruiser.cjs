@@ -1,0 +1,67 @@
+/** The layers of the design: cli -> agent -> {provisioning, hub, issuer} -> {certificate, hsm}. */
+const layer = (name, from, allowed) => ({
+  name,
+  severity: 'error',
+  from: { path: from },
+  to: { path: '^(src|sim|test)/', pathNot: allowed },
+})
+const shared = '^src/[a-z-]+\\.ts$'
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'src-never-imports-sim-or-test',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^(sim|test)/|leafkeeper-sim' },
+    },
+    { name: 'sim-never-imports-test', severity: 'error', from: { path: '^sim/' }, to: { path: '^test/' } },
+    {
+      name: 'cloud-is-independent',
+      comment:
+        'The simulated cloud must not share code with the device it tests; only the story and fleet use both.',
+      severity: 'error',
+      from: { path: '^sim/', pathNot: '^sim/(story|fleet|bench)/' },
+      to: { path: '^src/|^leafkeeper$' },
+    },
+    {
+      name: 'machine-is-pure',
+      comment: 'agent/machine.ts decides; it imports nothing but its own vocabulary.',
+      severity: 'error',
+      from: { path: '^src/agent/(machine|step-[a-z]+)\\.ts$' },
+      to: { pathNot: '^src/agent/(states|events|effects|step-[a-z]+)\\.ts$' },
+    },
+    layer('hsm-layer', '^src/hsm/', [shared, '^src/hsm/']),
+    layer('certificate-layer', '^src/certificate/', [shared, '^src/(certificate|hsm)/']),
+    layer('issuer-layer', '^src/issuer/', [shared, '^src/(issuer|certificate|hsm)/']),
+    layer('provisioning-layer', '^src/provisioning/', [
+      shared,
+      '^src/(provisioning|certificate|hsm|transport)/',
+    ]),
+    layer('hub-layer', '^src/hub/', [shared, '^src/(hub|certificate|hsm|transport)/']),
+    layer('transport-layer', '^src/transport/', [shared, '^src/(transport|hsm)/']),
+    layer('agent-layer', '^src/agent/', [
+      shared,
+      '^src/(agent|provisioning|hub|issuer|certificate|hsm|transport|config)/',
+    ]),
+    {
+      name: 'not-to-dev-dep',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'] },
+    },
+    { name: 'not-to-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '(^|/)dist/' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+      extensions: ['.ts', '.js', '.d.ts', '.json'],
+    },
+  },
+}

@@ -1,0 +1,31 @@
+import type { DeviceId, Pem } from '../brands.ts'
+
+/** What an issuer is asked for. */
+export interface IssueRequest {
+  /** The PKCS#10 request, signed inside the HSM. */
+  readonly csr: Pem
+  readonly commonName: DeviceId
+  /** The same for every try of one roll, also after a restart, so that an issuer can recognise a repetition. */
+  readonly requestId: string
+  readonly reason: 'expiry' | 'breach' | 'bootstrap'
+  readonly signal: AbortSignal
+}
+
+/** What an issuer answers: the chain (leaf first), or a ticket to ask again with. */
+export type IssueAnswer =
+  | { readonly kind: 'issued'; readonly chain: string }
+  | { readonly kind: 'pending'; readonly ticket: string; readonly retryAfterMs: number }
+
+/**
+ * Where a new certificate comes from.
+ *
+ * A rejection with a LeafkeeperError decides by its `retryable`; any other rejection counts as
+ * `ISSUER_UNAVAILABLE` and is tried again.
+ */
+export interface Issuer {
+  readonly name: string
+  /** Sends the request. May be called again with the same `requestId` when an answer was lost. */
+  submit(request: IssueRequest): Promise<IssueAnswer>
+  /** Asks for a pending answer, also in a later process. */
+  resume(ticket: string, request: IssueRequest): Promise<IssueAnswer>
+}
