@@ -1,0 +1,27 @@
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+export default defineConfig({
+  root,
+  resolve: {
+    alias: { leafkeeper: `${root}src/index.ts`, 'leafkeeper-sim': `${root}sim/index.ts` },
+  },
+  test: {
+    include: ['test/**/*.test.ts'],
+    // A process for each file: PKCS#11 modules and OpenSSL engines are configured once a process.
+    pool: 'forks',
+    isolate: true,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    // Node warns that TLS engines are deprecated (DEP0183); the binding is replaceable, see src/hsm/tls-binding.ts.
+    env: { NODE_NO_WARNINGS: '1' },
+    coverage: {
+      provider: 'v8',
+      include: ['src/**/*.ts', 'sim/**/*.ts'],
+      reporter: ['text-summary', 'html', 'json-summary'],
+      reportsDirectory: 'coverage',
+    },
+  },
+})
