@@ -1,0 +1,187 @@
+import type { Effect } from './effects.ts'
+import type { AgentEvent, Failure } from './events.ts'
+import { absorbConnectionEvent, connectionDeadline, planConnection } from './step-connection.ts'
+import { begin, change, retryAt, type Draft } from './step-draft.ts'
+import { absorbRollEvent, planRoll, requestRoll, rollDeadline } from './step-roll.ts'
+import { startUp } from './step-start.ts'
+import type { AgentState, Destruction, Instant, Policy } from './states.ts'
+
+/**
+ * The whole life of a device's certificate, as one pure function: what happened goes in, the next state and what
+ * has to be done come out. Total: every event is legal in every state, a stale result changes nothing.
+ *
+ * Each step has two halves. First the event is absorbed: facts change. Then the machine plans: whatever is due and
+ * not under way is begun. Because plans follow from the state alone, a restart needs no memory of unfinished work:
+ * `started` forgets what was under way, and planning begins it again.
+ *
+ * ```text
+ * connection:  offline -> waiting -> connecting -> connected
+ *                            ^  \        | unauthorized
+ *                            |   \-> provisioning -> refused (by everybody; asks again slowly)
+ * roll:        idle -> generating -> requesting -> storing -> staged -> proving -> switching -> retiring -> idle
+ *                           \____________\___________\-> failed       ^___/___________/ refused: stays staged
+ * ```
+ *
+ * @example
+ * ```ts
+ * const { state, effects } = step(initialState, { kind: 'started', ..., at: Date.now(), entropy: Math.random() })
+ * ```
+ */
+export function step(
+  before: AgentState,
+  event: AgentEvent,
+): { state: AgentState; effects: readonly Effect[] } {
+  const draft: Draft = { state: before, effects: [], at: event.at, entropy: event.entropy }
+  if (event.kind === 'started') startUp(draft, event)
+  else if (before.running) absorb(draft, event)
+  else absorbWhileStopped(draft, event)
+  if (draft.state.running) plan(draft)
+  scheduleWake(draft, event.kind === 'woken')
+  return { state: draft.state, effects: draft.effects }
+}
+
+/** The state before the first event. */
+export function initialState(policy: Policy, commonName: string): AgentState {
+  return {
+    schema: 1,
+    running: false,
+    policy,
+    commonName,
+    generations: [],
+    active: null,
+    nextGeneration: 1,
+    assignment: null,
+    connection: { phase: 'offline' },
+    roll: { phase: 'idle' },
+    destruction: null,
+    reprovisionWanted: false,
+    lastOperation: 0,
+    wakeAt: null,
+  }
+}
+
+function absorb(draft: Draft, event: Exclude<AgentEvent, { kind: 'started' }>): void {
+  switch (event.kind) {
+    case 'woken':
+      return
+    case 'stopRequested':
+      return stop(draft)
+    case 'rollRequested':
+      return requestRoll(draft, event)
+    case 'reprovisionRequested':
+      return requestReprovisioning(draft)
+    case 'generationDestroyed':
+      return absorbDestroyed(draft, event.operation)
+    case 'operationFailed':
+      if (draft.state.destruction?.operation === event.operation)
+        return absorbNotDestroyed(draft, draft.state.destruction, event.failure)
+      if (absorbRollEvent(draft, event)) return
+      absorbConnectionEvent(draft, event)
+      return
+    case 'keyGenerated':
+    case 'certificateIssued':
+    case 'certificatePending':
+    case 'certificateStored':
+      absorbRollEvent(draft, event)
+      return
+    case 'registered':
+    case 'hubConnected':
+      if (absorbRollEvent(draft, event)) return
+      absorbConnectionEvent(draft, event)
+      return
+    case 'hubDisconnected':
+      absorbConnectionEvent(draft, event)
+      return
+  }
+}
+
+/** A stopped agent holds no connection: one that still comes in is closed. */
+function absorbWhileStopped(draft: Draft, event: AgentEvent): void {
+  if (event.kind === 'hubConnected')
+    draft.effects.push({ kind: 'closeConnection', operation: event.operation })
+}
+
+function plan(draft: Draft): void {
+  planDestruction(draft)
+  planRoll(draft)
+  planConnection(draft)
+}
+
+function stop(draft: Draft): void {
+  draft.effects.push({ kind: 'abandonAll' })
+  change(draft, { running: false, connection: { phase: 'offline' } })
+}
+
+/** A staged generation is proved now; otherwise the present one is registered again. */
+function requestReprovisioning(draft: Draft): void {
+  const { roll } = draft.state
+  if (roll.phase === 'staged') change(draft, { roll: { ...roll, attempt: 0, proveAt: draft.at } })
+  if (roll.phase !== 'proving' && roll.phase !== 'switching') change(draft, { reprovisionWanted: true })
+}
+
+// Destroying what is no longer wanted: never the active generation, never one that a roll works on, one at a time.
+
+function planDestruction(draft: Draft): void {
+  const { state } = draft
+  const { destruction } = state
+  if (destruction !== null) {
+    if (destruction.operation !== null || destruction.retryAt > draft.at) return
+    if (!mayDestroy(state, destruction.generation)) return change(draft, { destruction: null })
+    const operation = begin(draft, { kind: 'destroyGeneration', generation: destruction.generation })
+    return change(draft, { destruction: { ...destruction, operation } })
+  }
+  const due = state.generations.find(
+    (g) => g.retireAt !== null && g.retireAt <= draft.at && mayDestroy(state, g.number),
+  )
+  if (due === undefined) return
+  const operation = begin(draft, { kind: 'destroyGeneration', generation: due.number })
+  change(draft, { destruction: { generation: due.number, operation, attempt: 0, retryAt: draft.at } })
+}
+
+/** Whether nothing depends on this generation: the last line of defence for the only working key. */
+function mayDestroy(state: AgentState, number: number): boolean {
+  if (number === state.active) return false
+  if (state.active === null) {
+    const complete = state.generations.filter((g) => g.certificate !== null)
+    if (complete.length === 1 && complete[0]?.number === number && !complete[0].compromised) return false
+  }
+  const { connection, roll } = state
+  if ('generation' in connection && connection.generation === number) return false
+  if (roll.phase === 'idle' || roll.phase === 'failed' || roll.phase === 'retiring') return true
+  return roll.plan.generation !== number
+}
+
+function absorbDestroyed(draft: Draft, operation: number): void {
+  const { destruction, generations } = draft.state
+  if (destruction?.operation !== operation) return
+  change(draft, {
+    destruction: null,
+    generations: generations.filter((g) => g.number !== destruction.generation),
+  })
+}
+
+function absorbNotDestroyed(draft: Draft, destruction: Destruction, failure: Failure): void {
+  const retry = retryAt(draft, draft.state.policy.retry, destruction.attempt, failure.retryAfterMs)
+  const attempt = destruction.attempt + 1
+  change(draft, { destruction: { ...destruction, operation: null, attempt, retryAt: retry } })
+}
+
+/** One timer for everything: the earliest deadline that lies ahead. */
+function scheduleWake(draft: Draft, timerConsumed: boolean): void {
+  const { state } = draft
+  const wakeAt = state.running ? earliestDeadline(state, draft.at) : null
+  if (wakeAt === state.wakeAt && !(timerConsumed && wakeAt !== null)) return
+  change(draft, { wakeAt })
+  draft.effects.push({ kind: 'wakeAt', at: wakeAt })
+}
+
+function earliestDeadline(state: AgentState, now: Instant): Instant | null {
+  const deadlines = [
+    connectionDeadline(state),
+    rollDeadline(state),
+    state.destruction?.operation === null ? state.destruction.retryAt : null,
+    ...state.generations.filter((g) => mayDestroy(state, g.number)).map((g) => g.retireAt),
+  ]
+  const ahead = deadlines.filter((deadline) => deadline !== null && deadline > now) as Instant[]
+  return ahead.length === 0 ? null : Math.min(...ahead)
+}

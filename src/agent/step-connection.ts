@@ -1,0 +1,271 @@
+import type { ErrorCode } from '../error-table.ts'
+import type { AgentEvent, Failure } from './events.ts'
+import { begin, candidates, change, registering, retryAt, type Draft } from './step-draft.ts'
+import { commit } from './step-roll.ts'
+import type { AgentState, Assignment, Connection, Instant } from './states.ts'
+
+type Connected = Extract<Connection, { phase: 'connected' }>
+type Connecting = Extract<Connection, { phase: 'connecting' }>
+type Waiting = Extract<Connection, { phase: 'waiting' }>
+type Provisioning = Extract<Connection, { phase: 'provisioning' }>
+
+/** What no waiting mends: trying again by itself could lock the token. */
+const halting: ReadonlySet<ErrorCode> = new Set(['HSM_PIN_INCORRECT', 'HSM_PIN_LOCKED', 'HSM_PIN_MISSING'])
+
+/** Results of the connection's own effects, and of a roll's switch once the hub has accepted it. */
+export function absorbConnectionEvent(draft: Draft, event: AgentEvent): void {
+  switch (event.kind) {
+    case 'registered':
+      return absorbRegistered(draft, event.operation, event.assignment)
+    case 'hubConnected':
+      return absorbConnected(draft, event.operation)
+    case 'hubDisconnected':
+      return absorbLost(draft, event.operation, event.failure)
+    case 'operationFailed':
+      return absorbFailed(draft, event.operation, event.failure)
+    default:
+      return
+  }
+}
+
+/** Begins whatever the connection is due for. */
+export function planConnection(draft: Draft): void {
+  const { state } = draft
+  const { connection, policy } = state
+  switch (connection.phase) {
+    case 'offline':
+      // A device without any identity waits for its first certificate.
+      return candidates(state).length === 0 ? undefined : findHub(draft, 0, 'connect')
+    case 'waiting': {
+      const rollIsOver = state.roll.phase !== 'proving' && state.roll.phase !== 'switching'
+      const due =
+        connection.until <= draft.at || state.reprovisionWanted || (connection.forRoll && rollIsOver)
+      if (due) findHub(draft, connection.attempt, connection.next)
+      return
+    }
+    case 'refused':
+      if (connection.until <= draft.at || state.reprovisionWanted)
+        findHub(draft, connection.attempt, 'register')
+      return
+    case 'connected': {
+      const { registering: refresh } = connection
+      const wanted = refresh === null ? state.reprovisionWanted : refresh.retryAt <= draft.at
+      if (!policy.dps)
+        return state.reprovisionWanted ? change(draft, { reprovisionWanted: false }) : undefined
+      if (wanted && !busyWithHub(state, connection)) refreshRegistration(draft, connection)
+      return
+    }
+    case 'provisioning':
+    case 'connecting':
+    case 'halted':
+      return
+  }
+}
+
+/** When the connection has to be looked at again without any other event. */
+export function connectionDeadline(state: AgentState): Instant | null {
+  const { connection } = state
+  switch (connection.phase) {
+    case 'waiting':
+    case 'refused':
+      return connection.until
+    case 'connected':
+      return connection.registering?.operation === null ? connection.registering.retryAt : null
+    case 'offline':
+    case 'provisioning':
+    case 'connecting':
+    case 'halted':
+      return null
+  }
+}
+
+function busyWithHub(state: AgentState, connection: Connected): boolean {
+  return registering(state) || state.roll.phase === 'switching' || connection.moving !== null
+}
+
+/** The present generation registers again while the connection stays up. */
+function refreshRegistration(draft: Draft, connection: Connected): void {
+  const operation = begin(draft, { kind: 'register', generation: connection.generation })
+  const attempt = connection.registering?.attempt ?? 0
+  change(draft, {
+    reprovisionWanted: false,
+    connection: { ...connection, registering: { operation, attempt, retryAt: draft.at } },
+  })
+}
+
+/** Connects with the active generation, or asks DPS where to connect. */
+function findHub(draft: Draft, attempt: number, next: 'connect' | 'register'): void {
+  const { state } = draft
+  const { assignment, connection, policy } = state
+  const [generation] = candidates(state)
+  if (generation === undefined) return change(draft, { connection: { phase: 'offline' } })
+  const knowsHub = assignment !== null && state.active !== null
+  const ask = policy.dps && (next === 'register' || state.reprovisionWanted || !knowsHub)
+  if (!ask && assignment !== null) return connect(draft, generation, assignment, attempt, [])
+  const unreachable = connection.phase === 'waiting' && connection.code !== 'HUB_UNAUTHORIZED'
+  const otherwise = unreachable && knowsHub ? 'connect' : 'register'
+  register(draft, { generation, attempt, refused: [], otherwise })
+}
+
+/** There is one registration at a time: a roll that is about to connect comes first. */
+function register(draft: Draft, wanted: Omit<Provisioning, 'phase' | 'operation'>): void {
+  const { roll, policy } = draft.state
+  if (roll.phase === 'proving' || roll.phase === 'switching') {
+    const until = draft.at + policy.switchGraceMs
+    return wait(draft, { until, next: 'register', attempt: wanted.attempt, code: null, forRoll: true })
+  }
+  const operation = begin(draft, { kind: 'register', generation: wanted.generation })
+  change(draft, { reprovisionWanted: false, connection: { phase: 'provisioning', operation, ...wanted } })
+}
+
+function connect(
+  draft: Draft,
+  generation: number,
+  assignment: Assignment,
+  attempt: number,
+  refused: readonly number[],
+): void {
+  const operation = begin(draft, { kind: 'connectHub', generation, assignment })
+  change(draft, {
+    connection: { phase: 'connecting', operation, generation, attempt, refused, assignment },
+  })
+}
+
+function absorbRegistered(draft: Draft, operation: number, assignment: Assignment): void {
+  const { connection } = draft.state
+  if (connection.phase === 'provisioning' && connection.operation === operation) {
+    change(draft, { assignment })
+    return connect(draft, connection.generation, assignment, connection.attempt, connection.refused)
+  }
+  if (connection.phase !== 'connected' || connection.registering?.operation !== operation) return
+  const here = connection.assignment
+  const moved = assignment.hub !== here.hub || assignment.deviceId !== here.deviceId
+  const moving = moved
+    ? begin(draft, { kind: 'connectHub', generation: connection.generation, assignment })
+    : null
+  change(draft, { assignment, connection: { ...connection, registering: null, moving } })
+}
+
+/** The hub has accepted a generation: this is the one place where a connection begins and the pointer moves. */
+function absorbConnected(draft: Draft, operation: number): void {
+  const accepted = acceptedBy(draft.state, operation)
+  if (accepted === null) {
+    draft.effects.push({ kind: 'closeConnection', operation })
+    return
+  }
+  const { connection } = draft.state
+  if (connection.phase === 'connected')
+    draft.effects.push({ kind: 'closeConnection', operation: connection.operation })
+  change(draft, {
+    connection: {
+      phase: 'connected',
+      operation,
+      generation: accepted.generation,
+      assignment: accepted.assignment,
+      since: draft.at,
+      attempt: 'attempt' in connection ? connection.attempt : 0,
+      registering: null,
+      moving: null,
+    },
+  })
+  commit(draft, accepted.generation)
+}
+
+function acceptedBy(
+  state: AgentState,
+  operation: number,
+): { generation: number; assignment: Assignment } | null {
+  const { connection, roll } = state
+  if (roll.phase === 'switching' && roll.operation === operation)
+    return { generation: roll.plan.generation, assignment: roll.assignment }
+  if (connection.phase === 'connecting' && connection.operation === operation) return connection
+  if (connection.phase === 'connected' && connection.moving === operation && state.assignment !== null)
+    return { generation: connection.generation, assignment: state.assignment }
+  return null
+}
+
+function absorbLost(draft: Draft, operation: number, failure: Failure): void {
+  const { connection, roll, policy } = draft.state
+  if (connection.phase !== 'connected' || connection.operation !== operation) return
+  const attempt = draft.at - connection.since >= policy.stableAfterMs ? 0 : connection.attempt + 1
+  const forRoll = roll.phase === 'proving' || roll.phase === 'switching'
+  const until = forRoll
+    ? draft.at + policy.switchGraceMs
+    : retryAt(draft, policy.retry, attempt, failure.retryAfterMs)
+  // A registration beside the connection goes on being wanted.
+  const reprovisionWanted = draft.state.reprovisionWanted || connection.registering !== null
+  const next = connection.moving === null ? 'connect' : 'register'
+  change(draft, {
+    reprovisionWanted,
+    connection: { phase: 'waiting', until, next, attempt, code: failure.code, forRoll },
+  })
+}
+
+function absorbFailed(draft: Draft, operation: number, failure: Failure): void {
+  const { connection, policy } = draft.state
+  if (connection.phase === 'connected') {
+    if (connection.moving === operation) return moveFailed(draft, connection, failure)
+    if (connection.registering?.operation !== operation) return
+    const { attempt } = connection.registering
+    const retry = retryAt(draft, policy.retry, attempt, failure.retryAfterMs)
+    const again = { operation: null, attempt: attempt + 1, retryAt: retry }
+    return change(draft, { connection: { ...connection, registering: failure.retryable ? again : null } })
+  }
+  if (connection.phase !== 'connecting' && connection.phase !== 'provisioning') return
+  if (connection.operation !== operation) return
+  if (halting.has(failure.code)) return change(draft, { connection: { phase: 'halted', code: failure.code } })
+  return connection.phase === 'connecting'
+    ? connectFailed(draft, connection, failure)
+    : registerFailed(draft, connection, failure)
+}
+
+/** DPS has moved the device, so the old hub has no future; the new one is tried until it answers. */
+function moveFailed(draft: Draft, connection: Connected, failure: Failure): void {
+  draft.effects.push({ kind: 'closeConnection', operation: connection.operation })
+  const until = retryAt(draft, draft.state.policy.retry, connection.attempt, failure.retryAfterMs)
+  const next = failure.code === 'HUB_UNAUTHORIZED' ? 'register' : 'connect'
+  wait(draft, { until, next, attempt: connection.attempt + 1, code: failure.code })
+}
+
+function connectFailed(draft: Draft, connection: Connecting, failure: Failure): void {
+  const { policy } = draft.state
+  const attempt = connection.attempt + 1
+  if (failure.code === 'HUB_UNAUTHORIZED' && policy.dps) {
+    const until = retryAt(draft, policy.debounce, connection.attempt, failure.retryAfterMs)
+    return wait(draft, { until, next: 'register', attempt, code: failure.code })
+  }
+  if (!failure.retryable) return tryNextGeneration(draft, connection, failure)
+  const until = retryAt(draft, policy.retry, connection.attempt, failure.retryAfterMs)
+  const askDps = policy.dps && attempt % policy.askDpsAfterAttempts === 0
+  wait(draft, { until, next: askDps ? 'register' : 'connect', attempt, code: failure.code })
+}
+
+function registerFailed(draft: Draft, connection: Provisioning, failure: Failure): void {
+  const { policy } = draft.state
+  if (!failure.retryable) return tryNextGeneration(draft, connection, failure)
+  const until = retryAt(draft, policy.retry, connection.attempt, failure.retryAfterMs)
+  wait(draft, { until, next: connection.otherwise, attempt: connection.attempt + 1, code: failure.code })
+}
+
+/** This generation was refused, or its key cannot be used: another may still work. */
+function tryNextGeneration(draft: Draft, connection: Connecting | Provisioning, failure: Failure): void {
+  const { state } = draft
+  const refused = [...connection.refused, connection.generation]
+  const next = candidates(state).find((number) => !refused.includes(number))
+  if (next === undefined) {
+    const attempt = connection.attempt + 1
+    const until = retryAt(draft, state.policy.refusal, connection.attempt, failure.retryAfterMs)
+    return change(draft, { connection: { phase: 'refused', until, attempt, code: failure.code } })
+  }
+  if (!state.policy.dps && state.assignment !== null)
+    return connect(draft, next, state.assignment, connection.attempt, refused)
+  const otherwise = connection.phase === 'provisioning' ? connection.otherwise : 'register'
+  register(draft, { generation: next, attempt: connection.attempt, refused, otherwise })
+}
+
+function wait(
+  draft: Draft,
+  waiting: Omit<Waiting, 'phase' | 'forRoll'> & { readonly forRoll?: boolean },
+): void {
+  change(draft, { connection: { forRoll: false, ...waiting, phase: 'waiting' } })
+}

@@ -1,0 +1,75 @@
+import type { Effect } from './effects.ts'
+import type { AgentState, Backoff, Generation, Instant, Operation } from './states.ts'
+
+/** The step in the making: the state so far and the effects so far. It never leaves `step`. */
+export interface Draft {
+  state: AgentState
+  readonly effects: Effect[]
+  readonly at: Instant
+  readonly entropy: number
+}
+
+/** An omission that keeps the members of a union apart. */
+type WithoutOperation<E> = E extends { readonly operation: Operation } ? Omit<E, 'operation'> : never
+
+/** Adds an effect that has a result, under a new operation number. */
+export function begin(draft: Draft, effect: WithoutOperation<Effect>): Operation {
+  const operation = draft.state.lastOperation + 1
+  draft.state = { ...draft.state, lastOperation: operation }
+  draft.effects.push({ ...effect, operation })
+  return operation
+}
+
+/** Changes some members of the state. */
+export function change(draft: Draft, part: Partial<AgentState>): void {
+  draft.state = { ...draft.state, ...part }
+}
+
+/** Changes one generation; the others stay as they are. */
+export function changeGenerations(draft: Draft, edit: (generation: Generation) => Generation): void {
+  change(draft, { generations: draft.state.generations.map(edit) })
+}
+
+/**
+ * The instant of the next try: doubles with each attempt up to the cap, and is spread over the upper half of that
+ * delay, so that devices which failed together do not come back together. Never earlier than the other side asked.
+ */
+export function retryAt(
+  draft: Draft,
+  backoff: Backoff,
+  attempt: number,
+  retryAfterMs: number | null,
+): Instant {
+  const full = Math.min(backoff.capMs, backoff.baseMs * 2 ** Math.min(attempt, 40))
+  const jittered = full * (0.5 + draft.entropy / 2)
+  const asked = retryAfterMs === null ? 0 : retryAfterMs * (1 + draft.entropy / 10)
+  return Math.ceil(draft.at + Math.max(jittered, asked))
+}
+
+/** Whether this generation may still be shown to DPS or a hub. */
+export function usable(generation: Generation): boolean {
+  return generation.certificate !== null && !generation.compromised
+}
+
+/**
+ * The generations to try when the device has no connection, best first: the active one, the staged one, and one that
+ * is still kept for the overlap.
+ */
+export function candidates(state: AgentState): readonly number[] {
+  const staged = 'plan' in state.roll && state.roll.phase === 'staged' ? state.roll.plan.generation : null
+  const kept = state.generations.filter((g) => g.retireAt !== null && usable(g)).map((g) => g.number)
+  const order = [state.active, staged, ...kept].filter((number) => number !== null)
+  return [...new Set(order)].filter((number) =>
+    state.generations.some((g) => g.number === number && g.certificate !== null),
+  )
+}
+
+/** Whether a registration with DPS is under way; there is never more than one. */
+export function registering(state: AgentState): boolean {
+  const { connection, roll } = state
+  return (
+    roll.phase === 'proving' ||
+    connection.phase === 'provisioning' ||
+    (connection.phase === 'connected' && typeof connection.registering?.operation === 'number')
+  )
+}
