@@ -1,0 +1,134 @@
+import azureCommon from 'azure-iot-common'
+import azureDevice from 'azure-iot-device'
+import azureDeviceMqtt from 'azure-iot-device-mqtt'
+import type { DeviceCredential } from '../transport/credential.ts'
+import { mqttOver } from '../transport/mqtt-provider.ts'
+import type { NetworkOptions } from '../transport/network.ts'
+import { openSecureStream } from '../transport/open-secure-stream.ts'
+import type { SecureStream } from '../transport/secure-stream.ts'
+import { HubMqttBase } from './hub-mqtt-base.ts'
+import type { HubConnection, HubTransport, MethodHandler, PreparedHubConnection } from './hub-transport.ts'
+import { answerTo, type MethodCall } from './method-call.ts'
+import { MqttHubConnection } from './mqtt-hub-connection.ts'
+
+const defaultAnswerTimeoutMs = 30_000
+
+/** How to reach IoT hubs. */
+export interface HubOptions extends NetworkOptions {
+  /** Added to the user agent that the hub logs. */
+  readonly productInfo?: string
+}
+
+/**
+ * IoT Hub over MQTT with an X.509 credential, through the official device client. Each connection has a client of its
+ * own, with its retries off.
+ */
+export function hubOverMqtt(options: HubOptions = {}): HubTransport {
+  return {
+    async prepare({ hub, deviceId }, credential, signal) {
+      const service = {
+        title: 'IoT Hub',
+        host: hub,
+        unauthorized: 'HUB_UNAUTHORIZED',
+        unavailable: 'HUB_UNAVAILABLE',
+        refused: 'HUB_REFUSED',
+      } as const
+      // The client looks up the operating system for its user agent before it connects, which takes tens of
+      // milliseconds once a process. Here that runs while TLS opens, and not between two connections of a roll.
+      const [stream] = await Promise.all([
+        openSecureStream(service, credential, options, signal),
+        azureDevice.getUserAgentString(),
+      ])
+      return new PreparedMqttConnection(stream, { host: hub, deviceId }, credential, options)
+    },
+  }
+}
+
+class PreparedMqttConnection implements PreparedHubConnection {
+  readonly #stream: SecureStream
+  readonly #client: azureDevice.Client
+  readonly #transport: azureDeviceMqtt.Mqtt
+  readonly #answerTimeoutMs: number
+  #onMethod: MethodHandler | undefined
+  #sessionPresent = false
+
+  constructor(
+    stream: SecureStream,
+    target: { readonly host: string; readonly deviceId: string },
+    credential: DeviceCredential,
+    options: HubOptions,
+  ) {
+    this.#stream = stream
+    this.#answerTimeoutMs = options.answerTimeoutMs ?? defaultAnswerTimeoutMs
+    const provider = mqttOver(stream, this.#answerTimeoutMs, ({ sessionPresent }) => {
+      this.#sessionPresent = sessionPresent
+    })
+    const authentication = new azureDevice.X509AuthenticationProvider({
+      ...target,
+      x509: { cert: credential.chain, key: credential.keyUri },
+    })
+    this.#transport = new azureDeviceMqtt.Mqtt(
+      authentication,
+      new HubMqttBase(provider, (call) => void this.#answer(call)),
+    )
+    if (options.productInfo !== undefined) this.#transport.setOptions({ productInfo: options.productInfo })
+    this.#client = new azureDevice.Client(this.#transport)
+    this.#client.setRetryPolicy(new azureCommon.NoRetry())
+  }
+
+  async connect(onMethod: MethodHandler, signal: AbortSignal): Promise<HubConnection> {
+    const stop = (): void => this.#stream.discard()
+    signal.addEventListener('abort', stop)
+    try {
+      signal.throwIfAborted()
+      this.#onMethod = onMethod
+      await this.#stream.until(this.#client.open())
+      const subscribed = this.#stream.until(this.#subscribe())
+      if (this.#sessionPresent) {
+        // The hub kept the subscription of the connection before, so the round trip need not be waited for; a failure
+        // ends the stream.
+        subscribed.catch(() => undefined)
+      } else {
+        await subscribed
+      }
+      return new MqttHubConnection(this.#stream, this.#client, this.#answerTimeoutMs)
+    } catch (error) {
+      this.#stream.discard()
+      throw signal.aborted ? signal.reason : error
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+  }
+
+  discard(): void {
+    this.#stream.discard()
+  }
+
+  #subscribe(): Promise<void> {
+    const answered = this.#stream.expect('SUBSCRIBE', this.#answerTimeoutMs)
+    return new Promise((resolve, reject) => {
+      this.#transport.enableMethods((error?: Error | null) => {
+        answered()
+        if (error === undefined || error === null) resolve()
+        else reject(error)
+      })
+    })
+  }
+
+  /** Answers a call, and runs what it leads to once the answer has left. Never rejects. */
+  async #answer(call: MethodCall): Promise<void> {
+    const handler = this.#onMethod
+    if (handler === undefined) return
+    const { status, payload, afterwards } = await answerTo(call, handler)
+    const response = new azureDevice.DeviceMethodResponse(call.requestId, this.#transport)
+    await new Promise<void>((resolve) => {
+      response.send(status, payload, () => resolve())
+    })
+    // mqtt reports a packet as sent when it is in the socket's buffer. An empty write is done when all before it is,
+    // or when the socket is gone: then the call was accepted all the same, so it must not be forgotten.
+    await new Promise<void>((resolve) => {
+      this.#stream.socket.write(Buffer.alloc(0), () => resolve())
+    })
+    afterwards?.()
+  }
+}
