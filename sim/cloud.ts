@@ -1,0 +1,197 @@
+import type { GroupAuthentication } from './dps/assignment.ts'
+import { SimulatedProvisioningService, type DisabledEnrollment } from './dps/provisioning-service.ts'
+import { parseDpsUserName } from './dps/request.ts'
+import { CloudEvents, type CloudEventMap } from './events.ts'
+import { SimulatedHub, type OnRecordReplaced } from './hub/hub.ts'
+import { parseHubUserName } from './hub/user-name.ts'
+import { TlsListener } from './listener.ts'
+import { MqttFront, type Route } from './mqtt/mqtt-front.ts'
+import { ConnectRefused } from './mqtt/session.ts'
+import { createServerCredential } from './pki/server-certificate.ts'
+
+const hubDomain = 'azure-devices.net'
+const dpsDomain = 'azure-devices-provisioning.net'
+
+/** What a cloud is made of. Everything has a default. */
+export interface CloudOptions {
+  /** Names of the IoT hubs, which are all linked to DPS. Default `['hub-a', 'hub-b']`. */
+  readonly hubs?: readonly string[]
+  /**
+   * What a hub does with a live connection whose certificate no longer fits the device record, once the record is
+   * rewritten. It is not known what Azure does. Default `keep-session`.
+   */
+  readonly onRecordReplaced?: OnRecordReplaced
+  /** What DPS writes into the device record for devices of a group. Default `selfSigned`. */
+  readonly groupAuthentication?: GroupAuthentication
+  /** How long DPS asks devices to wait before they ask again, in seconds. Default 0, so that tests are quick. */
+  readonly retryAfterSeconds?: number
+  /** What a device of a disabled entry is told. Default `unauthorized`. */
+  readonly disabledEnrollment?: DisabledEnrollment
+  /** The services' clock, in milliseconds since 1970. Default: this machine's. */
+  readonly now?: () => number
+}
+
+interface CloudParts {
+  readonly dps: SimulatedProvisioningService
+  readonly hubs: ReadonlyMap<string, SimulatedHub>
+  readonly events: CloudEvents
+  readonly listener: TlsListener
+  readonly front: MqttFront
+  readonly idScope: string
+  readonly trustedAuthorities: string
+}
+
+/**
+ * A local Azure IoT: the Device Provisioning Service and IoT hubs, behind one port of the loopback address, for the
+ * official device SDKs as they are.
+ *
+ * @example
+ * ```ts
+ * const cloud = await SimulatedCloud.start({ hubs: ['hub-a'] })
+ * cloud.dps.enrollments.put({ registrationId: 'device-1', attestation: { primary: leaf.certificate } })
+ * // ... the device registers and connects ...
+ * const message = await cloud.waitFor('telemetry', ({ deviceId }) => deviceId === 'device-1')
+ * await cloud.close()
+ * ```
+ */
+export class SimulatedCloud {
+  /** The host name of DPS that devices are given; it leads here by `connectTo`. */
+  readonly provisioningHost = `global.${dpsDomain}`
+  readonly idScope: string
+  /** The throw-away authority of the server certificate, as PEM. */
+  readonly trustedAuthorities: string
+  readonly dps: SimulatedProvisioningService
+  /** Everything that happens, as it happens. */
+  readonly events: CloudEvents
+  readonly #hubs: ReadonlyMap<string, SimulatedHub>
+  readonly #listener: TlsListener
+  readonly #front: MqttFront
+
+  private constructor(parts: CloudParts) {
+    this.idScope = parts.idScope
+    this.trustedAuthorities = parts.trustedAuthorities
+    this.dps = parts.dps
+    this.events = parts.events
+    this.#hubs = parts.hubs
+    this.#listener = parts.listener
+    this.#front = parts.front
+  }
+
+  /** Starts a cloud on a free port. */
+  static async start(options: CloudOptions = {}): Promise<SimulatedCloud> {
+    const events = new CloudEvents()
+    const now = options.now ?? Date.now
+    const idScope = '0ne00LEAF01'
+    const hubs = new Map(
+      (options.hubs ?? ['hub-a', 'hub-b']).map((name) => {
+        const hostName = hostNameOf(name)
+        const onRecordReplaced = options.onRecordReplaced ?? 'keep-session'
+        return [hostName, new SimulatedHub({ hostName, onRecordReplaced, events, now })]
+      }),
+    )
+    const dps = new SimulatedProvisioningService({
+      idScope,
+      hubs: [...hubs.values()],
+      groupAuthentication: options.groupAuthentication ?? 'selfSigned',
+      disabledEnrollment: options.disabledEnrollment ?? 'unauthorized',
+      retryAfterSeconds: options.retryAfterSeconds ?? 0,
+      events,
+      now,
+    })
+    const credential = await createServerCredential([
+      ...hubs.keys(),
+      `global.${dpsDomain}`,
+      `leafkeeper.${dpsDomain}`,
+    ])
+    const front = await MqttFront.open(routeTo(dps, hubs, events))
+    const listener = await TlsListener.open(credential, (socket) => front.handle(socket))
+    return new SimulatedCloud({
+      dps,
+      hubs,
+      events,
+      listener,
+      front,
+      idScope,
+      trustedAuthorities: credential.authority,
+    })
+  }
+
+  get port(): number {
+    return this.#listener.port
+  }
+
+  /** Where to connect, as `localhost:PORT`. */
+  get address(): string {
+    return `localhost:${this.port}`
+  }
+
+  /** Sends every Azure host name here. */
+  get connectTo(): Readonly<Record<string, string>> {
+    return { [`*.${hubDomain}`]: this.address, [`*.${dpsDomain}`]: this.address }
+  }
+
+  /** All hubs, in the order they were given. */
+  get hubs(): readonly SimulatedHub[] {
+    return [...this.#hubs.values()]
+  }
+
+  /** A hub by its name or host name. @throws RangeError when there is none */
+  hub(name: string): SimulatedHub {
+    const hub = this.#hubs.get(hostNameOf(name))
+    if (hub === undefined) {
+      throw new RangeError(`There is no hub "${name}": expected one of ${[...this.#hubs.keys()].join(', ')}.`)
+    }
+    return hub
+  }
+
+  /** The next event for which the predicate holds; see {@link CloudEvents.next}. */
+  async waitFor<Name extends keyof CloudEventMap>(
+    name: Name,
+    predicate?: (event: CloudEventMap[Name][0]) => boolean,
+  ): Promise<CloudEventMap[Name][0]> {
+    return this.events.next(name, predicate)
+  }
+
+  /** Makes all services unreachable: cuts every connection and refuses new ones. */
+  async pauseListening(): Promise<void> {
+    await this.#listener.pause()
+  }
+
+  /** Makes all services reachable again, at the same address. */
+  async resumeListening(): Promise<void> {
+    await this.#listener.resume()
+  }
+
+  /** Cuts every connection, on all services, and keeps listening. */
+  dropConnections(): void {
+    this.#listener.dropConnections()
+  }
+
+  /** Ends everything. Resolves when the port is free and no timer is left; may be called twice. */
+  async close(): Promise<void> {
+    for (const hub of this.#hubs.values()) hub.close()
+    await this.#listener.pause()
+    await this.#front.close()
+  }
+}
+
+function hostNameOf(hub: string): string {
+  const name = hub.toLowerCase()
+  return name.includes('.') ? name : `${name}.${hubDomain}`
+}
+
+function routeTo(
+  dps: SimulatedProvisioningService,
+  hubs: ReadonlyMap<string, SimulatedHub>,
+  events: CloudEvents,
+): Route {
+  return (userName) => {
+    const { hubHost, deviceId } = parseHubUserName(userName)
+    const hub = hubs.get(hubHost)
+    if (hub !== undefined) return hub.mqtt
+    if (parseDpsUserName(userName) !== undefined) return dps.mqtt
+    const reason = `The user name "${userName}" names no hub of this cloud, and no registration.`
+    events.emit('connectRefused', { hub: hubHost, deviceId, code: 5, errorCode: 401003, reason })
+    throw new ConnectRefused(5, reason)
+  }
+}

@@ -1,0 +1,83 @@
+import { Next } from '../faults/next.ts'
+import {
+  ConnectRefused,
+  type ConnectRequest,
+  type MqttService,
+  type MqttSession,
+  type RefusalCode,
+} from '../mqtt/session.ts'
+import type { TrustedAuthorities } from '../pki/trusted-authorities.ts'
+import { refusalOf } from './authentication.ts'
+import type { DeviceRegistry } from './registry.ts'
+import { HubSession, type HubActions } from './hub-session.ts'
+import { parseHubUserName, type HubUserName } from './user-name.ts'
+
+/** What the face of a hub needs to decide on a CONNECT. */
+export interface HubDoor {
+  readonly hostName: string
+  readonly registry: DeviceRegistry
+  readonly trustedAuthorities: TrustedAuthorities
+  readonly now: () => number
+  /** Told of every refusal: 401003, 403012, 404001, or 0 for a fault. */
+  refused(deviceId: string, code: RefusalCode, errorCode: number, reason: string): void
+}
+
+/** A hub as devices see it over MQTT: lets them in, and keeps one connection for each. */
+export class HubDeviceFace implements MqttService {
+  readonly name: string
+  readonly keepsSessions = true
+  /** CONNACK codes with which the next devices are refused. */
+  readonly refusals = new Next<RefusalCode>()
+  readonly #door: HubDoor
+  readonly #actions: HubActions
+  readonly #sessions = new Map<string, HubSession>()
+
+  constructor(door: HubDoor, actions: HubActions) {
+    this.name = door.hostName
+    this.#door = door
+    this.#actions = {
+      ...actions,
+      closed: (session) => {
+        if (this.#sessions.get(session.deviceId) === session) this.#sessions.delete(session.deviceId)
+        actions.closed(session)
+      },
+    }
+  }
+
+  /** The connection of a device, if it has one. */
+  session(deviceId: string): HubSession | undefined {
+    return this.#sessions.get(deviceId)
+  }
+
+  accept(request: ConnectRequest): MqttSession {
+    const { connection, presented } = request
+    const userName = parseHubUserName(request.userName)
+    const { deviceId } = userName
+    const { registry, trustedAuthorities, now } = this.#door
+    const fault = this.refusals.take()
+    if (fault !== undefined) this.#refuse(deviceId, fault, 0, 'A fault was asked for.')
+    const mistake = mistakeIn(userName, request.clientId)
+    if (mistake !== undefined) this.#refuse(deviceId, 5, 401003, mistake)
+    const refusal = refusalOf(deviceId, registry.get(deviceId), presented, trustedAuthorities, now())
+    if (refusal !== undefined) this.#refuse(deviceId, 5, refusal.errorCode, refusal.reason)
+    // Only a connection that is let in takes over (400027 ConnectionForcefullyClosedOnNewConnection).
+    this.#sessions.get(deviceId)?.end('A newer connection of the same device has taken over.')
+    const session = new HubSession(deviceId, presented, connection, this.#actions)
+    this.#sessions.set(deviceId, session)
+    return session
+  }
+
+  #refuse(deviceId: string, code: RefusalCode, errorCode: number, reason: string): never {
+    this.#door.refused(deviceId, code, errorCode, reason)
+    throw new ConnectRefused(code, reason)
+  }
+}
+
+function mistakeIn(userName: HubUserName, clientId: string): string | undefined {
+  if (userName.moduleId !== undefined) return `"${userName.moduleId}" is a module; this hub has devices only.`
+  if (userName.apiVersion === undefined) return 'The user name has no api-version.'
+  if (userName.deviceId !== clientId) {
+    return `The client id "${clientId}" is not the device "${userName.deviceId}" of the user name.`
+  }
+  return undefined
+}

@@ -1,0 +1,55 @@
+import { ProtocolViolation } from '../mqtt/session.ts'
+
+/** What a device may publish to a hub. */
+export type DeviceTopic =
+  | { readonly kind: 'telemetry'; readonly propertyBag: string }
+  | { readonly kind: 'methodResponse'; readonly status: number; readonly requestId: string }
+  | { readonly kind: 'twinGet'; readonly requestId: string }
+  | { readonly kind: 'twinReported'; readonly requestId: string }
+
+/** What a device may subscribe to. */
+export type DeviceSubscription = 'methods' | 'twinResponses' | 'desiredProperties' | 'cloudToDevice'
+
+const methodResponse = /^\$iothub\/methods\/res\/(\d{1,9})\/\?(.*)$/
+const twinGet = /^\$iothub\/twin\/GET\/\?(.*)$/
+const twinReported = /^\$iothub\/twin\/PATCH\/properties\/reported\/\?(.*)$/
+
+/** Reads the topic of a publication. @throws ProtocolViolation for every topic that is not this device's to use */
+export function parseTopic(deviceId: string, topic: string): DeviceTopic {
+  const events = `devices/${deviceId}/messages/events`
+  if (topic.startsWith(`${events}/`))
+    return { kind: 'telemetry', propertyBag: topic.slice(events.length + 1) }
+  if (topic === events) return { kind: 'telemetry', propertyBag: '' }
+  const method = methodResponse.exec(topic)
+  if (method !== null) {
+    return { kind: 'methodResponse', status: Number(method[1]), requestId: requestIdOf(method[2], topic) }
+  }
+  const get = twinGet.exec(topic)
+  if (get !== null) return { kind: 'twinGet', requestId: requestIdOf(get[1], topic) }
+  const reported = twinReported.exec(topic)
+  if (reported !== null) return { kind: 'twinReported', requestId: requestIdOf(reported[1], topic) }
+  throw new ProtocolViolation(`"${topic}" is no topic that device "${deviceId}" may publish to.`)
+}
+
+/** Reads a topic filter. @throws ProtocolViolation for every filter that is not this device's to use */
+export function parseSubscription(deviceId: string, filter: string): DeviceSubscription {
+  switch (filter) {
+    case '$iothub/methods/POST/#':
+      return 'methods'
+    case '$iothub/twin/res/#':
+      return 'twinResponses'
+    case '$iothub/twin/PATCH/properties/desired/#':
+      return 'desiredProperties'
+    case `devices/${deviceId}/messages/devicebound/#`:
+      return 'cloudToDevice'
+    default:
+      throw new ProtocolViolation(`"${filter}" is nothing that device "${deviceId}" may subscribe to.`)
+  }
+}
+
+function requestIdOf(query: string | undefined, topic: string): string {
+  const requestId = new URLSearchParams(query).get('$rid')
+  if (requestId === null || requestId === '')
+    throw new ProtocolViolation(`"${topic}" has no request id ($rid).`)
+  return requestId
+}

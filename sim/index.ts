@@ -1,0 +1,39 @@
+/** A local Azure IoT for the official device SDKs: DPS, IoT hubs and test authorities. */
+export { SimulatedCloud, type CloudOptions } from './cloud.ts'
+export { ServiceError } from './errors.ts'
+export { CloudEvents, type CloudEventMap, type ConnectRefusedEvent, type DeviceEvent } from './events.ts'
+export type { GroupAuthentication } from './dps/assignment.ts'
+export type { DropPoint } from './dps/device-face.ts'
+export type {
+  EnrollmentGroup,
+  IndividualEnrollment,
+  ReprovisionPolicy,
+  Stored,
+  X509Attestation,
+} from './dps/enrollment.ts'
+export type { EntryStore } from './dps/entry-store.ts'
+export type {
+  DisabledEnrollment,
+  RefusedAnswer,
+  SimulatedProvisioningService,
+} from './dps/provisioning-service.ts'
+export type { RegistrationAttempt, Registrations, RegistrationState, Substatus } from './dps/registrations.ts'
+export type {
+  DeviceAuthentication,
+  DeviceDescription,
+  DeviceRecord,
+  X509Thumbprint,
+} from './hub/device-record.ts'
+export type { OnRecordReplaced, SimulatedHub } from './hub/hub.ts'
+export type { MethodCall, MethodResult } from './hub/methods.ts'
+export type { SystemProperties } from './hub/property-bag.ts'
+export type { DeviceChange, DeviceRegistry } from './hub/registry.ts'
+export type { TelemetryMessage } from './hub/telemetry.ts'
+export type { JsonObject, Twin, TwinSection } from './hub/twin.ts'
+export type { RefusalCode } from './mqtt/session.ts'
+export { validFor, type Validity } from './pki/certificate-fields.ts'
+export { generateKeyFile, type KeyFile, type KeyType } from './pki/keys.ts'
+export type { IssuedLeaf, LeafOrder } from './pki/leaf.ts'
+export { TestAuthority, type AuthorityOptions } from './pki/test-authority.ts'
+export { normalizeThumbprint, thumbprint256 } from './pki/thumbprint.ts'
+export type { TrustedAuthorities } from './pki/trusted-authorities.ts'

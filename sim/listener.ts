@@ -1,0 +1,73 @@
+import { constants } from 'node:crypto'
+import { once } from 'node:events'
+import type { AddressInfo, Socket } from 'node:net'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { ServerCredential } from './pki/server-certificate.ts'
+
+const loopback = '127.0.0.1'
+
+/**
+ * The one TLS listener of a cloud. It asks every peer for a certificate and lets everyone in: whether the
+ * certificate will do is for the services to say, since a TLS alert tells a device too little.
+ */
+export class TlsListener {
+  readonly port: number
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+
+  private constructor(server: Server, port: number, sockets: Set<Socket>) {
+    this.#server = server
+    this.port = port
+    this.#sockets = sockets
+  }
+
+  /** Listens on a free port of the loopback address. */
+  static async open(
+    credential: ServerCredential,
+    onSecure: (socket: TLSSocket) => void,
+  ): Promise<TlsListener> {
+    const sockets = new Set<Socket>()
+    const server = createServer(
+      {
+        key: credential.key,
+        cert: credential.certificate + credential.authority,
+        requestCert: true,
+        rejectUnauthorized: false,
+        minVersion: 'TLSv1.2',
+        // Answers are small and waited for: without it each waits for the last one's TCP acknowledgement.
+        noDelay: true,
+        // A resumed session would bring the leaf without its chain, and without a proof that the key is still there.
+        secureOptions: constants.SSL_OP_NO_TICKET,
+      },
+      onSecure,
+    )
+    server.on('connection', (socket: Socket) => {
+      sockets.add(socket)
+      socket.once('close', () => sockets.delete(socket))
+    })
+    server.listen(0, loopback)
+    await once(server, 'listening')
+    return new TlsListener(server, (server.address() as AddressInfo).port, sockets)
+  }
+
+  /** Closes the port and every connection: connections are refused until `resume`. */
+  async pause(): Promise<void> {
+    if (!this.#server.listening) return
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    this.dropConnections()
+    await closed
+  }
+
+  /** Listens again, on the same port. */
+  async resume(): Promise<void> {
+    if (this.#server.listening) return
+    this.#server.listen(this.port, loopback)
+    await once(this.#server, 'listening')
+  }
+
+  /** Cuts every connection, also those still in their handshake. */
+  dropConnections(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+}

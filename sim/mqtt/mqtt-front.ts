@@ -1,0 +1,181 @@
+import type { EventEmitter } from 'node:events'
+import type { TLSSocket } from 'node:tls'
+import type {
+  Client,
+  ConnackPacket,
+  ConnectPacket,
+  PublishPacket,
+  SubscribePacket,
+  Subscription,
+} from 'aedes'
+import { PresentedChain } from '../pki/presented-chain.ts'
+import { DirectBroker } from './direct-broker.ts'
+import {
+  ConnectRefused,
+  ProtocolViolation,
+  type ConnectRequest,
+  type DeviceConnection,
+  type MqttService,
+  type MqttSession,
+} from './session.ts'
+
+/** Finds the service that a CONNECT is meant for. @throws ConnectRefused when there is none */
+export type Route = (userName: string) => MqttService
+
+/** From the socket to the answer of a CONNECT. */
+interface Visit {
+  readonly socket: TLSSocket
+  readonly connection: DeviceConnection
+  connect: ConnectPacket | undefined
+  clientId: string
+  service: MqttService | undefined
+  session: MqttSession | undefined
+}
+
+/**
+ * MQTT 3.1.1 for all services behind one port: parses, keeps time and acknowledges (aedes does), asks the route
+ * which service a CONNECT is for, and hands everything after it to that service's session.
+ */
+export class MqttFront {
+  readonly #broker: DirectBroker
+  readonly #route: Route
+  // Weak, since a will is published after its connection has closed.
+  readonly #visits = new WeakMap<Client, Visit>()
+
+  private constructor(broker: DirectBroker, route: Route) {
+    this.#broker = broker
+    this.#route = route
+    broker.preConnect = (client, packet, answer) => answer(null, this.#prepare(client, packet))
+    broker.authenticate = (client, _userName, _password, answer) => this.#authenticate(client, answer)
+    broker.authorizePublish = (client, packet, answer) => {
+      answer(guarded(() => this.#publish(client, packet)))
+    }
+    broker.authorizeSubscribe = (client, subscription, answer) => {
+      const refusal = guarded(() => this.#visits.get(client)?.session?.subscribed(subscription.topic))
+      answer(refusal, refusal === null ? subscription : null)
+    }
+    broker.on('unsubscribe', (filters, client) => {
+      for (const filter of filters) this.#visits.get(client)?.session?.unsubscribed(filter)
+    })
+    broker.on('connackSent', (packet: ConnackPacket, client: Client) => {
+      if (packet.returnCode === 0) this.#visits.get(client)?.session?.opened()
+    })
+  }
+
+  static async open(route: Route): Promise<MqttFront> {
+    const broker = new DirectBroker()
+    await broker.listen()
+    return new MqttFront(broker, route)
+  }
+
+  /** Speaks MQTT on a socket whose TLS handshake is done. */
+  handle(socket: TLSSocket): void {
+    const client = this.#broker.handle(socket)
+    grantAtMostQos1(client)
+    this.#visits.set(client, {
+      socket,
+      connection: connectionOf(client, socket),
+      connect: undefined,
+      clientId: '',
+      service: undefined,
+      session: undefined,
+    })
+    socket.once('close', () => {
+      this.#visits.get(client)?.session?.closed()
+    })
+  }
+
+  async close(): Promise<void> {
+    await new Promise<void>((resolve) => this.#broker.close(resolve))
+  }
+
+  /** Before aedes looks at a CONNECT. */
+  #prepare(client: Client, packet: ConnectPacket): boolean {
+    const visit = this.#visits.get(client)
+    if (visit === undefined) return false
+    // Azure speaks 3.1.1 only; aedes would take 3.1 too, and answers code 1 to every version it does not know.
+    if (packet.protocolVersion !== 4) packet.protocolVersion = 5
+    visit.connect = packet
+    visit.clientId = packet.clientId
+    try {
+      visit.service = this.#route(packet.username ?? '')
+    } catch (error) {
+      if (!(error instanceof ConnectRefused)) throw error
+    }
+    // The same client id at two services is two clients.
+    packet.clientId = `${visit.service?.name ?? ''}/${packet.clientId}`
+    if (visit.service?.keepsSessions !== true) packet.clean = true
+    return true
+  }
+
+  #authenticate(
+    client: Client,
+    answer: (error: RefusedAnswer | null, accepted: boolean | null) => void,
+  ): void {
+    const visit = this.#visits.get(client)
+    const packet = visit?.connect
+    if (visit === undefined || packet === undefined) return
+    const request: ConnectRequest = {
+      clientId: visit.clientId,
+      userName: packet.username ?? '',
+      password: packet.password,
+      presented: PresentedChain.of(visit.socket),
+      connection: visit.connection,
+    }
+    try {
+      visit.session = (visit.service ?? this.#route(request.userName)).accept(request)
+    } catch (error) {
+      if (error instanceof ConnectRefused) answer(error, false)
+      else if (error instanceof ProtocolViolation) visit.socket.destroy()
+      else throw error
+      return
+    }
+    answer(null, true)
+  }
+
+  #publish(client: Client | null, packet: PublishPacket): void {
+    const visit = client === null ? undefined : this.#visits.get(client)
+    if (packet.qos === 2) throw new ProtocolViolation('QoS 2 is not supported.')
+    visit?.session?.published({
+      topic: packet.topic,
+      payload: typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload,
+      retain: packet.retain,
+      will: packet === visit.connect?.will,
+    })
+  }
+}
+
+type RefusedAnswer = Error & { returnCode: 2 | 3 | 4 | 5 }
+
+function connectionOf(client: Client, socket: TLSSocket): DeviceConnection {
+  return {
+    send: (topic, payload) => {
+      if (socket.destroyed) return
+      client.publish({ cmd: 'publish', qos: 0, dup: false, retain: false, topic, payload }, () => undefined)
+    },
+    destroy: () => {
+      socket.destroy()
+    },
+  }
+}
+
+function guarded(act: () => void): ProtocolViolation | null {
+  try {
+    act()
+    return null
+  } catch (error) {
+    if (error instanceof ProtocolViolation) return error
+    throw error
+  }
+}
+
+/** Azure grants QoS 1 where 2 was asked for. Aedes decides on the packet as parsed, so it is changed there. */
+function grantAtMostQos1(client: Client): void {
+  const { _parser: parser } = client as unknown as { readonly _parser: EventEmitter }
+  parser.prependListener('packet', (packet: SubscribePacket | { readonly cmd: 'other' }) => {
+    if (packet.cmd !== 'subscribe') return
+    for (const subscription of packet.subscriptions as Subscription[]) {
+      if (subscription.qos === 2) subscription.qos = 1
+    }
+  })
+}

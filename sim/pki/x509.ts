@@ -1,0 +1,3 @@
+/** `@peculiar/x509`, which needs `reflect-metadata` to be there first. */
+import 'reflect-metadata'
+export * from '@peculiar/x509'
