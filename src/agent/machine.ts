@@ -141,10 +141,6 @@ function planDestruction(draft: Draft): void {
 /** Whether nothing depends on this generation: the last line of defence for the only working key. */
 function mayDestroy(state: AgentState, number: number): boolean {
   if (number === state.active) return false
-  if (state.active === null) {
-    const complete = state.generations.filter((g) => g.certificate !== null)
-    if (complete.length === 1 && complete[0]?.number === number && !complete[0].compromised) return false
-  }
   const { connection, roll } = state
   if ('generation' in connection && connection.generation === number) return false
   if (roll.phase === 'idle' || roll.phase === 'failed' || roll.phase === 'retiring') return true

@@ -27,8 +27,8 @@ export interface CertificateFacts {
 /** A key pair of this agent on the token, and its certificate once there is one. */
 export interface Generation {
   readonly number: number
-  /** `CKA_ID`, lower-case hexadecimal. */
-  readonly keyId: string
+  /** `CKA_ID`, lower-case hexadecimal; `null` while it is not known whether the key was made. */
+  readonly keyId: string | null
   readonly certificate: CertificateFacts | null
   /** When it is destroyed; `null` while it is wanted. */
   readonly retireAt: Instant | null

@@ -35,7 +35,7 @@ export function planConnection(draft: Draft): void {
   switch (connection.phase) {
     case 'offline':
       // A device without any identity waits for its first certificate.
-      return candidates(state).length === 0 ? undefined : findHub(draft, 0, 'connect')
+      return candidates(draft).length === 0 ? undefined : findHub(draft, 0, 'connect')
     case 'waiting': {
       const rollIsOver = state.roll.phase !== 'proving' && state.roll.phase !== 'switching'
       const due =
@@ -97,7 +97,7 @@ function refreshRegistration(draft: Draft, connection: Connected): void {
 function findHub(draft: Draft, attempt: number, next: 'connect' | 'register'): void {
   const { state } = draft
   const { assignment, connection, policy } = state
-  const [generation] = candidates(state)
+  const [generation] = candidates(draft)
   if (generation === undefined) return change(draft, { connection: { phase: 'offline' } })
   const knowsHub = assignment !== null && state.active !== null
   const ask = policy.dps && (next === 'register' || state.reprovisionWanted || !knowsHub)
@@ -192,11 +192,24 @@ function absorbLost(draft: Draft, operation: number, failure: Failure): void {
   const until = forRoll
     ? draft.at + policy.switchGraceMs
     : retryAt(draft, policy.retry, attempt, failure.retryAfterMs)
-  // A registration beside the connection goes on being wanted.
-  const reprovisionWanted = draft.state.reprovisionWanted || connection.registering !== null
+  const { registering, generation } = connection
+  if (typeof registering?.operation === 'number') {
+    // The registration beside the connection goes on; it is now what the connection waits for.
+    const { operation: underWay } = registering
+    return change(draft, {
+      connection: {
+        phase: 'provisioning',
+        operation: underWay,
+        generation,
+        attempt,
+        refused: [],
+        otherwise: 'connect',
+      },
+    })
+  }
   const next = connection.moving === null ? 'connect' : 'register'
   change(draft, {
-    reprovisionWanted,
+    reprovisionWanted: draft.state.reprovisionWanted || registering !== null,
     connection: { phase: 'waiting', until, next, attempt, code: failure.code, forRoll },
   })
 }
@@ -251,7 +264,7 @@ function registerFailed(draft: Draft, connection: Provisioning, failure: Failure
 function tryNextGeneration(draft: Draft, connection: Connecting | Provisioning, failure: Failure): void {
   const { state } = draft
   const refused = [...connection.refused, connection.generation]
-  const next = candidates(state).find((number) => !refused.includes(number))
+  const next = candidates(draft).find((number) => !refused.includes(number))
   if (next === undefined) {
     const attempt = connection.attempt + 1
     const until = retryAt(draft, state.policy.refusal, connection.attempt, failure.retryAfterMs)

@@ -46,22 +46,27 @@ export function retryAt(
   return Math.ceil(draft.at + Math.max(jittered, asked))
 }
 
-/** Whether this generation may still be shown to DPS or a hub. */
-export function usable(generation: Generation): boolean {
-  return generation.certificate !== null && !generation.compromised
-}
-
 /**
  * The generations to try when the device has no connection, best first: the active one, the staged one, and one that
  * is still kept for the overlap.
  */
-export function candidates(state: AgentState): readonly number[] {
-  const staged = 'plan' in state.roll && state.roll.phase === 'staged' ? state.roll.plan.generation : null
-  const kept = state.generations.filter((g) => g.retireAt !== null && usable(g)).map((g) => g.number)
-  const order = [state.active, staged, ...kept].filter((number) => number !== null)
-  return [...new Set(order)].filter((number) =>
-    state.generations.some((g) => g.number === number && g.certificate !== null),
-  )
+export function candidates({ state, at }: Pick<Draft, 'state' | 'at'>): readonly number[] {
+  const staged = state.roll.phase === 'staged' ? state.roll.plan.generation : null
+  const kept = state.generations.filter((g) => g.retireAt !== null).map((g) => g.number)
+  const order = new Set([state.active, staged, ...kept])
+  const leaving = state.destruction?.generation
+  return [...order]
+    .filter((number) => number !== null)
+    .filter((number) =>
+      state.generations.some(
+        (g) =>
+          g.number === number &&
+          g.certificate !== null &&
+          !g.compromised &&
+          g.number !== leaving &&
+          (g.retireAt === null || g.retireAt > at),
+      ),
+    )
 }
 
 /** Whether a registration with DPS is under way; there is never more than one. */

@@ -17,7 +17,8 @@ type Working = Extract<
 
 /** A roll was asked for: begin it, let a breach overtake an expiry roll, or remember it until there is room. */
 export function requestRoll(draft: Draft, request: RollRequest): void {
-  const { roll } = draft.state
+  const { roll, active } = draft.state
+  if (active === null) return // the first certificate is on its way
   const wanted: RollRequest = {
     mode: request.mode,
     keyType: request.keyType,
@@ -106,12 +107,16 @@ export function planRoll(draft: Draft): void {
       return
     case 'retiring':
       if (draft.state.generations.some((g) => g.retireAt !== null)) return
-      if (roll.next !== null) return startRoll(draft, roll.next)
-      return change(draft, { roll: { phase: 'idle' } })
-    case 'failed':
+      if (roll.next === null) return change(draft, { roll: { phase: 'idle' } })
+      startRoll(draft, roll.next)
+      return planRoll(draft)
+    case 'failed': {
       if (draft.state.generations.some((g) => g.retireAt !== null)) return
-      if (roll.next !== null) return startRoll(draft, roll.next)
-      if (roll.retryAt !== null && roll.retryAt <= draft.at) startRoll(draft, roll.plan, roll.plan.round + 1)
+      const again = roll.retryAt !== null && roll.retryAt <= draft.at
+      if (roll.next === null && !again) return
+      startRoll(draft, roll.next ?? roll.plan, again ? roll.plan.round + 1 : 0)
+      return planRoll(draft)
+    }
   }
 }
 
@@ -162,7 +167,8 @@ function returnToKept(draft: Draft, kept: number, failed: number | null): void {
   change(draft, { roll: { phase: 'staged', plan: roll.plan, attempt: 1, proveAt, code: 'HUB_UNAUTHORIZED' } })
 }
 
-function startRoll(draft: Draft, request: RollRequest, round = 0): void {
+/** Begins a roll with a number that was never used before. */
+export function startRoll(draft: Draft, request: RollRequest, round = 0): void {
   const { nextGeneration } = draft.state
   const plan: RollPlan = {
     generation: nextGeneration,
@@ -178,10 +184,11 @@ function startRoll(draft: Draft, request: RollRequest, round = 0): void {
   })
 }
 
-/** An expiry roll generates only when at most one other generation is on the token; a breach roll always. */
+/** Never more than two generations on the token, or three while a breach overtakes: others have to leave first. */
 function roomForKey(state: AgentState, roll: Working): boolean {
-  if (roll.phase !== 'generating' || roll.plan.mode === 'breach') return true
-  return state.generations.filter((g) => g.number !== roll.plan.generation).length <= 1
+  if (roll.phase !== 'generating') return true
+  const others = state.generations.filter((g) => g.number !== roll.plan.generation)
+  return others.length <= (roll.plan.mode === 'breach' ? 2 : 1)
 }
 
 function work(draft: Draft, roll: Working): void {
@@ -193,6 +200,7 @@ function work(draft: Draft, roll: Working): void {
         generation: plan.generation,
         keyType: plan.keyType,
       })
+      expectKey(draft, plan.generation)
       return change(draft, { roll: { ...roll, operation } })
     }
     case 'requesting': {
@@ -214,11 +222,17 @@ function work(draft: Draft, roll: Working): void {
   }
 }
 
+/** From now on the key may exist, whatever becomes of the answer: it is known, so that it can leave again. */
+function expectKey(draft: Draft, number: number): void {
+  const { generations } = draft.state
+  if (generations.some((g) => g.number === number)) return
+  const expected = { number, keyId: null, certificate: null, retireAt: null, compromised: false }
+  change(draft, { generations: [...generations, expected] })
+}
+
 function keyGenerated(draft: Draft, plan: RollPlan, keyId: string): void {
-  const others = draft.state.generations.filter((g) => g.number !== plan.generation)
-  const made = { number: plan.generation, keyId, certificate: null, retireAt: null, compromised: false }
+  changeGenerations(draft, (g) => (g.number === plan.generation ? { ...g, keyId } : g))
   change(draft, {
-    generations: [...others, made],
     roll: { phase: 'requesting', plan, ticket: null, operation: null, attempt: 0, retryAt: draft.at },
   })
 }
@@ -297,7 +311,7 @@ function giveUp(draft: Draft, plan: RollPlan, failure: Failure): void {
   change(draft, { roll: { phase: 'failed', plan, code: failure.code, next: null, retryAt: retry } })
 }
 
-/** A key that came after its roll was overtaken: it is known, so that it is destroyed. */
+/** A key that came after its roll was given up or overtaken: it is known again, so that it is destroyed. */
 function condemnUnasked(draft: Draft, number: number, keyId: string): void {
   const { generations } = draft.state
   if (generations.some((g) => g.number === number)) return

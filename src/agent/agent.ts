@@ -1,0 +1,309 @@
+import { EventEmitter } from 'node:events'
+import { LeafkeeperError } from '../errors.ts'
+import type { KeyType, StoredGeneration } from '../hsm/key-store.ts'
+import { openToken, type Token } from '../hsm/token.ts'
+import type { DeviceMessage } from '../hub/hub-transport.ts'
+import { Outbox } from '../hub/outbox.ts'
+import type { DeviceAgentEvents, RollReport } from './agent-events.ts'
+import { systemClock } from './clock.ts'
+import { activeGeneration, Credentials } from './credentials.ts'
+import type { FoundGeneration } from './events.ts'
+import { HubLink } from './hub-link.ts'
+import { fileJournal, memoryJournal } from './journal.ts'
+import { agentMethods } from './methods.ts'
+import { Narrator, type Tell } from './narrator.ts'
+import type { DeviceAgentOptions } from './options.ts'
+import { certificateFacts, Performer } from './performer.ts'
+import { completePolicy } from './policy.ts'
+import { requireRegistrationId } from './registration-id.ts'
+import { RollWaiters } from './roll-waiters.ts'
+import { newRequestId, Runner, type ObservedStep } from './runner.ts'
+import type { AgentStatus } from './status.ts'
+import type { AgentState, Operation, Policy, RollMode } from './states.ts'
+
+/** What a roll is asked to be. */
+export interface RollOptions {
+  /** `expiry` (default) keeps the old key for the overlap; `breach` destroys it as soon as the new one is in use. */
+  readonly mode?: Exclude<RollMode, 'bootstrap'>
+  /** Default: the agent's own. */
+  readonly keyType?: KeyType
+}
+
+/**
+ * Keeps one device connected to its hub with a key inside an HSM, and rolls its certificate.
+ *
+ * @example
+ * ```ts
+ * const agent = await DeviceAgent.start({
+ *   registrationId: 'gateway-7',
+ *   token: { module: '/usr/lib/softhsm/libsofthsm2.so', token: { label: 'gateway' }, pin: { file: '/run/pin' } },
+ *   provisioning: dpsOverMqtt({ provisioningHost: 'global.azure-devices-provisioning.net', idScope: '0ne00000000' }),
+ *   hub: hubOverMqtt({}),
+ *   issuer,
+ *   stateFolder: '/var/lib/leafkeeper',
+ * })
+ * await agent.connected()
+ * await agent.send({ body: JSON.stringify({ temperature: 21.5 }) })
+ * await agent.roll()
+ * await agent.stop()
+ * ```
+ */
+export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
+  readonly #options: DeviceAgentOptions
+  readonly #policy: Policy
+  readonly #token: Token
+  readonly #credentials: Credentials
+  readonly #outbox: Outbox
+  readonly #link: HubLink
+  readonly #narrator: Narrator
+  readonly #runner: Runner
+  readonly #waiters = new RollWaiters()
+  readonly #abort = new AbortController()
+  readonly #awaitingStep: (() => void)[] = []
+  #stopped: Promise<void> | undefined
+
+  /**
+   * Opens the token, reads the journal and begins to connect. Resolves once the machine runs, which is before the
+   * device is connected.
+   *
+   * @throws LeafkeeperError `AGENT_CONFIG_INVALID`, `JOURNAL_*`, and `HSM_*` when the token cannot be used
+   */
+  static async start(options: DeviceAgentOptions): Promise<DeviceAgent> {
+    requireRegistrationId(options.registrationId)
+    if (options.provisioning === undefined && options.assignment === undefined)
+      throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
+        message: 'Expected provisioning, or an assignment to a hub; got neither.',
+      })
+    const policy = completePolicy(options.policy ?? {}, options.provisioning !== undefined)
+    const token = await openToken(options.token)
+    let agent: DeviceAgent | undefined
+    try {
+      agent = new DeviceAgent(options, policy, token)
+      await agent.#begin()
+      return agent
+    } catch (error) {
+      await (agent === undefined ? token.close() : agent.stop())
+      throw error
+    }
+  }
+
+  private constructor(options: DeviceAgentOptions, policy: Policy, token: Token) {
+    super()
+    const { hub, issuer, provisioning, stateFolder, clock = systemClock } = options
+    const commonName = requireRegistrationId(options.registrationId)
+    const keyStore = token.keyStore(options.agentName ?? commonName)
+    this.#options = options
+    this.#policy = policy
+    this.#token = token
+    this.#credentials = new Credentials(keyStore, token.tls, commonName)
+    this.#outbox = new Outbox({ ...options.outbox, onDrain: () => this.#tell('drain') })
+    this.#narrator = new Narrator(this.#tell, this.#waiters, () => this.#link.lastBlackoutMs)
+    this.#link = new HubLink({
+      hub,
+      outbox: this.#outbox,
+      credentials: this.#credentials,
+      onMethod: agentMethods(this, options.methods ?? {}),
+      ended: (operation, error) => this.#connectionEnded(operation, error),
+    })
+    const performer = new Performer({
+      commonName,
+      keyStore,
+      credentials: this.#credentials,
+      issuer,
+      provisioning,
+      link: this.#link,
+      clock,
+      signal: this.#abort.signal,
+      failed: (effect, error) => this.#narrator.failed(effect, error),
+      registered: (generation, registration) => this.#narrator.registered(generation, registration),
+    })
+    const journal = stateFolder === undefined ? memoryJournal() : fileJournal(stateFolder)
+    this.#runner = new Runner(
+      {
+        journal,
+        clock,
+        random: options.random ?? Math.random,
+        perform: (effect, state) => performer.perform(effect, state),
+        observe: (observed) => this.#observe(observed),
+        journalFailed: (error) => this.#narrator.journalFailed(error),
+      },
+      policy,
+      commonName,
+    )
+  }
+
+  /** The machine's state after its last step; serialisable, without secrets. */
+  get state(): AgentState {
+    return this.#runner.state
+  }
+
+  /**
+   * Sends telemetry. Resolves when the hub has acknowledged the message, however many connections that takes; the
+   * receiver may see it twice, with the same message id.
+   *
+   * @throws LeafkeeperError `OUTBOX_FULL` (wait for `drain`), `OUTBOX_CLOSED`, `MESSAGE_INVALID`
+   */
+  send(message: DeviceMessage): Promise<void> {
+    return this.#outbox.send(message)
+  }
+
+  /** Resolves as soon as the device is connected. Rejects with `AGENT_STOPPED`, or with why the agent has halted. */
+  async connected(): Promise<void> {
+    while (this.state.connection.phase !== 'connected') {
+      if (this.#stopped !== undefined) throw new LeafkeeperError('AGENT_STOPPED')
+      if (this.state.connection.phase === 'halted')
+        throw this.#narrator.lastError ?? new LeafkeeperError(this.state.connection.code)
+      await new Promise<void>((resolve) => this.#awaitingStep.push(resolve))
+    }
+  }
+
+  /**
+   * Rolls the certificate. Resolves when a hub has accepted the new generation, which may take as long as the issuer
+   * takes, and as long as DPS does not know the new certificate.
+   *
+   * @throws LeafkeeperError with the code of the step that failed for good (`CERT_*`, `ISSUER_REFUSED`, `HSM_*`), or
+   * `AGENT_STATE_INVALID` where another roll is under way
+   */
+  async roll(options: RollOptions = {}): Promise<RollReport> {
+    const { mode = 'expiry' } = options
+    const obstacle = this.rollObstacle(mode)
+    if (obstacle !== undefined) throw new LeafkeeperError('AGENT_STATE_INVALID', { message: obstacle })
+    const requestId = newRequestId()
+    const report = this.#waiters.wait(requestId)
+    await Promise.race([report, this.#requestRoll(requestId, { ...options, mode })])
+    return report
+  }
+
+  /** Begins a roll without waiting for it, and returns its request id. Its outcome is told by events. */
+  beginRoll(options: RollOptions): string {
+    const requestId = newRequestId()
+    void this.#requestRoll(requestId, options)
+    return requestId
+  }
+
+  /** Says why a roll cannot begin now; `undefined` when it can. */
+  rollObstacle(mode: Exclude<RollMode, 'bootstrap'>): string | undefined {
+    const { roll, running } = this.state
+    if (!running || this.#stopped !== undefined) return 'The agent is stopped.'
+    if (this.#options.issuer === undefined) return 'The agent was started without an issuer.'
+    if (this.state.active === null) return 'The device has no certificate yet; its first one is on the way.'
+    if (roll.phase === 'idle') return undefined
+    const queued =
+      'next' in roll ? roll.next : (('overtakenBy' in roll ? roll.overtakenBy : undefined) ?? null)
+    if (queued !== null) return `A roll for ${queued.mode} is already waiting to begin.`
+    if (roll.phase === 'retiring' || roll.phase === 'failed') return undefined
+    if (mode === 'breach' && roll.plan.mode === 'expiry') return undefined
+    return `A roll for ${roll.plan.mode} is already ${roll.phase}.`
+  }
+
+  /** Registers with DPS again: with the staged generation where there is one, otherwise with the active one. */
+  reprovision(): void {
+    void this.#runner.dispatch({ kind: 'reprovisionRequested' })
+  }
+
+  /** What the agent is, and how it stands. */
+  status(): AgentStatus {
+    const { state } = this
+    const active = activeGeneration(state)
+    const error = this.#narrator.lastError
+    return {
+      registrationId: state.commonName,
+      connection: state.connection.phase,
+      roll: state.roll.phase,
+      assignment: state.assignment,
+      active: active?.certificate == null ? null : { ...active.certificate, generation: active.number },
+      generations: state.generations.map((g) => g.number),
+      token: this.#token.description,
+      unacknowledged: this.#outbox.size,
+      lastError: error === null ? null : { code: error.code, message: error.message },
+    }
+  }
+
+  /**
+   * Stops: nothing new begins, connections are closed, messages that were not acknowledged are rejected with
+   * `OUTBOX_CLOSED`, the token is logged out. A roll that is under way goes on at the next start.
+   */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#end()
+    return this.#stopped
+  }
+
+  async #begin(): Promise<void> {
+    await this.#runner.restore()
+    const found = await this.#credentials.refresh()
+    const { issuer, keyType = 'EC-P256', assignment } = this.#options
+    await this.#runner.dispatch({
+      kind: 'started',
+      policy: this.#policy,
+      commonName: this.#options.registrationId,
+      found: found.map(asFound),
+      fixedAssignment: assignment ?? null,
+      bootstrap: issuer === undefined ? null : { keyType, requestId: newRequestId() },
+    })
+  }
+
+  async #end(): Promise<void> {
+    this.#abort.abort(new LeafkeeperError('AGENT_STOPPED'))
+    void this.#runner.dispatch({ kind: 'stopRequested' })
+    await this.#runner.close()
+    await this.#link.closeAll()
+    this.#outbox.close()
+    this.#waiters.rejectAll(new LeafkeeperError('AGENT_STOPPED'))
+    await this.#token.close()
+    this.#releaseWaiting()
+  }
+
+  async #requestRoll(requestId: string, { mode = 'expiry', keyType }: RollOptions): Promise<void> {
+    await this.#runner.dispatch({
+      kind: 'rollRequested',
+      mode,
+      keyType: keyType ?? this.#options.keyType ?? 'EC-P256',
+      requestId,
+    })
+    this.#waiters.settle(this.state)
+  }
+
+  #connectionEnded(operation: Operation, error: LeafkeeperError): void {
+    if (this.#stopped !== undefined) return
+    this.#narrator.disconnected(error)
+    const { code, retryable } = error
+    void this.#runner.dispatch({
+      kind: 'hubDisconnected',
+      operation,
+      failure: { code, retryable, retryAfterMs: error.retryAfterMs ?? null },
+    })
+  }
+
+  #observe(step: ObservedStep): void {
+    this.#narrator.observe(step)
+    const { phase } = step.after.roll
+    if (phase !== 'proving' && phase !== 'switching') this.#link.discardPrepared()
+    this.#releaseWaiting()
+  }
+
+  #releaseWaiting(): void {
+    for (const release of this.#awaitingStep.splice(0)) release()
+  }
+
+  /** A listener that throws must not stop the machine: its error surfaces as an uncaught exception of its own. */
+  readonly #tell: Tell = (name, ...args) => {
+    try {
+      ;(this as EventEmitter).emit(name, ...args)
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+}
+
+/** A generation of the token as the machine wants to know it. */
+function asFound(stored: StoredGeneration & { readonly number: number }): FoundGeneration {
+  const { number, keyId, chain, hasPrivateKey } = stored
+  return {
+    number,
+    keyId,
+    hasKey: hasPrivateKey,
+    certificate: chain === undefined ? null : certificateFacts(chain),
+  }
+}

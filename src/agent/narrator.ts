@@ -1,0 +1,127 @@
+import { LeafkeeperError } from '../errors.ts'
+import type { Registration } from '../provisioning/provisioning-service.ts'
+import type { DeviceAgentEvents, RollReport } from './agent-events.ts'
+import type { Effect } from './effects.ts'
+import type { RollWaiters } from './roll-waiters.ts'
+import type { ObservedStep } from './runner.ts'
+import type { AgentState, CertificateFacts, RollPlan } from './states.ts'
+
+/** Emits one event of the agent. */
+export type Tell = <Name extends keyof DeviceAgentEvents>(
+  name: Name,
+  ...args: DeviceAgentEvents[Name]
+) => void
+
+/** Turns the steps of the machine into the events that users listen to. */
+export class Narrator {
+  readonly #tell: Tell
+  readonly #waiters: RollWaiters
+  readonly #blackoutMs: () => number | null
+  #lastError: LeafkeeperError | null = null
+
+  constructor(tell: Tell, waiters: RollWaiters, blackoutMs: () => number | null) {
+    this.#tell = tell
+    this.#waiters = waiters
+    this.#blackoutMs = blackoutMs
+  }
+
+  /** The last thing that failed since the connection came up. */
+  get lastError(): LeafkeeperError | null {
+    return this.#lastError
+  }
+
+  failed(effect: Effect, error: LeafkeeperError): void {
+    this.#lastError = error
+    this.#tell('problem', { error, during: effect.kind })
+    if (error.code === 'HUB_UNAUTHORIZED') this.#tell('unauthorized', error)
+  }
+
+  journalFailed(error: LeafkeeperError): void {
+    this.#lastError = error
+    this.#tell('problem', { error, during: 'journal' })
+  }
+
+  disconnected(error: LeafkeeperError): void {
+    this.#lastError = error
+    this.#tell('disconnected', error)
+  }
+
+  registered(generation: number, { assignedHub, deviceId, substatus }: Registration): void {
+    this.#tell('registered', { generation, assignment: { hub: assignedHub, deviceId }, substatus })
+  }
+
+  observe(step: ObservedStep): void {
+    this.#tellTransitions(step)
+    this.#tellConnection(step)
+    this.#tellRoll(step)
+    this.#tellRetired(step)
+    this.#waiters.settle(step.after)
+  }
+
+  #tellTransitions({ before, after, event }: ObservedStep): void {
+    const at = new Date(event.at)
+    const connection = { from: before.connection.phase, to: after.connection.phase }
+    if (connection.from !== connection.to)
+      this.#tell('transition', { region: 'connection', ...connection, at })
+    const roll = { from: before.roll.phase, to: after.roll.phase }
+    if (roll.from !== roll.to) this.#tell('transition', { region: 'roll', ...roll, at })
+  }
+
+  #tellConnection({ before, after }: ObservedStep): void {
+    const { connection } = after
+    if (connection.phase !== 'connected') return
+    if (before.connection.phase === 'connected' && before.connection.operation === connection.operation)
+      return
+    const { assignment, generation } = connection
+    this.#lastError = null
+    this.#tell('connected', {
+      assignment,
+      generation,
+      thumbprint: factsOf(after, generation)?.thumbprint ?? '',
+    })
+  }
+
+  #tellRoll({ before, after }: ObservedStep): void {
+    const { roll } = after
+    if (roll.phase === 'staged' && before.roll.phase === 'storing') {
+      const { generation } = roll.plan
+      this.#tell('staged', { generation, thumbprint: factsOf(after, generation)?.thumbprint ?? '' })
+    }
+    if (after.active !== null && after.active !== before.active && 'plan' in before.roll)
+      if (before.roll.plan.generation === after.active) this.#tellRolled(before, before.roll.plan, after)
+    if (roll.phase === 'failed' && before.roll.phase !== 'failed') {
+      const { requestId } = roll.plan
+      const known = this.#lastError
+      const error = known?.code === roll.code ? known : new LeafkeeperError(roll.code)
+      this.#tell('rollFailed', { requestId, error })
+      this.#waiters.reject(requestId, error)
+    }
+  }
+
+  #tellRolled(before: AgentState, { requestId, mode, generation }: RollPlan, after: AgentState): void {
+    const facts = factsOf(after, generation)
+    if (facts === undefined) return
+    const report: RollReport = {
+      requestId,
+      mode,
+      generation,
+      oldThumbprint: before.active === null ? null : (factsOf(before, before.active)?.thumbprint ?? null),
+      newThumbprint: facts.thumbprint,
+      notAfter: new Date(facts.notAfter),
+      blackoutMs: before.active === null ? null : this.#blackoutMs(),
+    }
+    this.#tell('rolled', report)
+    this.#waiters.resolve(requestId, report)
+  }
+
+  #tellRetired({ before, after }: ObservedStep): void {
+    if (before.generations === after.generations) return
+    const left = new Set(after.generations.map((g) => g.number))
+    for (const { number } of before.generations)
+      if (!left.has(number)) this.#tell('retired', { generation: number })
+  }
+}
+
+function factsOf(state: AgentState, generation: number): CertificateFacts | undefined {
+  return state.generations.find((g) => g.number === generation)?.certificate ?? undefined
+}

@@ -1,0 +1,169 @@
+import { checkIssuedChain } from '../certificate/check-issued-chain.ts'
+import { readCertificate } from '../certificate/read-certificate.ts'
+import { createCertificateRequest } from '../certificate/request.ts'
+import type { DeviceId, KeyId, Pem } from '../brands.ts'
+import { LeafkeeperError } from '../errors.ts'
+import type { KeyStore } from '../hsm/key-store.ts'
+import type { Issuer } from '../issuer/issuer.ts'
+import type { ProvisioningService, Registration } from '../provisioning/provisioning-service.ts'
+import type { Clock } from './clock.ts'
+import type { Credentials } from './credentials.ts'
+import type { Effect } from './effects.ts'
+import type { Occurrence } from './events.ts'
+import { asLeafkeeperError, failureOf } from './failures.ts'
+import type { HubLink } from './hub-link.ts'
+import type { AgentState, CertificateFacts } from './states.ts'
+
+/** What performing effects needs from outside. */
+export interface PerformerParts {
+  readonly commonName: DeviceId
+  readonly keyStore: KeyStore
+  readonly credentials: Credentials
+  readonly issuer: Issuer | undefined
+  readonly provisioning: ProvisioningService | undefined
+  readonly link: HubLink
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  readonly failed: (effect: Effect, error: LeafkeeperError) => void
+  readonly registered: (generation: number, registration: Registration) => void
+}
+
+type EffectOf<Kind extends Effect['kind']> = Extract<Effect, { readonly kind: Kind }>
+
+/** Performs effects on the real token, issuer, DPS and hub. Never rejects: a failure is an event too. */
+export class Performer {
+  readonly #parts: PerformerParts
+  #tokenWork: Promise<unknown> = Promise.resolve()
+
+  constructor(parts: PerformerParts) {
+    this.#parts = parts
+  }
+
+  async perform(effect: Effect, state: AgentState): Promise<Occurrence | null> {
+    try {
+      return await this.#performOrThrow(effect, state)
+    } catch (thrown) {
+      const error = asLeafkeeperError(effect, thrown)
+      if (!this.#parts.signal.aborted) this.#parts.failed(effect, error)
+      return 'operation' in effect && effect.kind !== 'closeConnection'
+        ? { kind: 'operationFailed', operation: effect.operation, failure: failureOf(error) }
+        : null
+    }
+  }
+
+  async #performOrThrow(effect: Effect, state: AgentState): Promise<Occurrence | null> {
+    const { link, signal } = this.#parts
+    switch (effect.kind) {
+      case 'generateKey':
+        return this.#inTurn(() => this.#generateKey(effect))
+      case 'requestCertificate':
+        return this.#requestCertificate(effect, state)
+      case 'storeCertificate':
+        return this.#inTurn(() => this.#storeCertificate(effect))
+      case 'destroyGeneration':
+        return this.#inTurn(() => this.#destroyGeneration(effect, state))
+      case 'register':
+        return this.#register(effect)
+      case 'prepareHub':
+        link.prepare(effect.generation, effect.assignment, signal)
+        return null
+      case 'connectHub':
+        await link.connect(effect.operation, effect.generation, effect.assignment, signal)
+        return { kind: 'hubConnected', operation: effect.operation }
+      case 'closeConnection':
+        await link.close(effect.operation)
+        return null
+      case 'abandonAll':
+        await link.closeAll()
+        return null
+      case 'wakeAt':
+        return null // the runner's own
+    }
+  }
+
+  /** Changes to the token one after another, so that a destruction never meets a write to the same generation. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#tokenWork.then(work)
+    this.#tokenWork = turn.catch(() => undefined)
+    return turn
+  }
+
+  async #generateKey(effect: EffectOf<'generateKey'>): Promise<Occurrence> {
+    const { operation, generation } = effect
+    const stored = await this.#parts.keyStore.generate(generation, effect.keyType)
+    this.#parts.credentials.remember(stored)
+    return { kind: 'keyGenerated', operation, generation, keyId: stored.keyId }
+  }
+
+  async #requestCertificate(effect: EffectOf<'requestCertificate'>, state: AgentState): Promise<Occurrence> {
+    const { issuer, keyStore, credentials, commonName, signal, clock } = this.#parts
+    const { operation, ticket } = effect
+    if (issuer === undefined)
+      throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
+        message: 'Expected an issuer for a new certificate; the agent was started without one.',
+      })
+    const { keyId } = await credentials.stored(effect.generation)
+    const signer = await keyStore.signer(keyId)
+    const active = effect.model === null ? undefined : await credentials.chain(effect.model)
+    const csr = await createCertificateRequest({ signer, subject: active ?? { commonName } })
+    const request = { csr, commonName, requestId: effect.requestId, reason: effect.reason, signal }
+    const answer = ticket === null ? await issuer.submit(request) : await issuer.resume(ticket, request)
+    if (answer.kind === 'pending')
+      return {
+        kind: 'certificatePending',
+        operation,
+        ticket: answer.ticket,
+        retryAfterMs: answer.retryAfterMs,
+      }
+    const inUse = state.generations.flatMap((g) => (g.certificate === null ? [] : [g.certificate.thumbprint]))
+    const chain = checkIssuedChain({
+      chain: answer.chain,
+      publicKey: signer.publicKey,
+      commonName,
+      now: clock.now(),
+      thumbprintsInUse: inUse,
+    })
+    return { kind: 'certificateIssued', operation, chain, certificate: certificateFacts(chain) }
+  }
+
+  async #storeCertificate(effect: EffectOf<'storeCertificate'>): Promise<Occurrence> {
+    const { keyStore, credentials } = this.#parts
+    const stored = await credentials.stored(effect.generation)
+    const chain = effect.chain as Pem
+    await keyStore.storeCertificate(stored.keyId, chain)
+    credentials.remember({ ...stored, chain })
+    return { kind: 'certificateStored', operation: effect.operation }
+  }
+
+  async #destroyGeneration(effect: EffectOf<'destroyGeneration'>, state: AgentState): Promise<Occurrence> {
+    const { keyStore, credentials } = this.#parts
+    const known = state.generations.find((g) => g.number === effect.generation)?.keyId
+    const found = known ?? (await credentials.refresh()).find((g) => g.number === effect.generation)?.keyId
+    if (found !== undefined) await keyStore.destroy(found as KeyId)
+    credentials.forget(effect.generation)
+    return { kind: 'generationDestroyed', operation: effect.operation }
+  }
+
+  async #register(effect: EffectOf<'register'>): Promise<Occurrence> {
+    const { provisioning, credentials, signal, registered } = this.#parts
+    if (provisioning === undefined)
+      throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
+        message: 'Expected a provisioning service to register with; the agent was started without one.',
+      })
+    const registration = await provisioning.register(await credentials.credential(effect.generation), signal)
+    registered(effect.generation, registration)
+    const assignment = { hub: registration.assignedHub, deviceId: registration.deviceId }
+    return { kind: 'registered', operation: effect.operation, assignment }
+  }
+}
+
+/** What the machine needs to know of the leaf of a chain. */
+export function certificateFacts(chain: Pem): CertificateFacts {
+  const { commonName, thumbprint, notBefore, notAfter } = readCertificate(chain)
+  return {
+    commonName: commonName ?? '',
+    thumbprint,
+    notBefore: notBefore.getTime(),
+    notAfter: notAfter.getTime(),
+  }
+}

@@ -1,0 +1,601 @@
+import { describe, expect, it } from 'vitest'
+import { dpsPolicy, DrivenMachine, facts, failure, hubA, hubB } from '../support/machine.ts'
+
+const unauthorized = failure('HUB_UNAUTHORIZED')
+const dpsRefuses = failure('DPS_UNAUTHORIZED')
+const network = failure('NETWORK_UNREACHABLE', true)
+
+const fresh = (): DrivenMachine => new DrivenMachine()
+const connected = (): DrivenMachine => fresh().bootstrapped()
+const requesting = (): DrivenMachine => connected().roll().generated()
+const storing = (): DrivenMachine => requesting().issued()
+const proving = (): DrivenMachine => storing().stored()
+const stagedAfterRefusal = (): DrivenMachine => proving().fails('register', dpsRefuses)
+const switching = (): DrivenMachine => proving().registered()
+const retiring = (): DrivenMachine => switching().hubConnected()
+
+describe('one step', () => {
+  // Each row: from a state, one thing happens; where both regions are afterwards and what has to be done.
+  const table: [
+    name: string,
+    given: () => DrivenMachine,
+    when: (m: DrivenMachine) => unknown,
+    phases: string,
+    effects: string[],
+  ][] = [
+    ['an empty token starts a bootstrap', fresh, (m) => m.start(), 'offline generating', ['generateKey']],
+    [
+      'the key leads to a request',
+      () => fresh().start(),
+      (m) => m.generated(),
+      'offline requesting',
+      ['requestCertificate'],
+    ],
+    [
+      'the chain is stored',
+      () => fresh().start().generated(),
+      (m) => m.issued(),
+      'offline storing',
+      ['storeCertificate'],
+    ],
+    [
+      'the first generation goes to DPS',
+      () => fresh().start().generated().issued(),
+      (m) => m.stored(),
+      'provisioning staged',
+      ['register'],
+    ],
+    [
+      'the assignment leads to the hub',
+      () => fresh().start().generated().issued().stored(),
+      (m) => m.registered(),
+      'connecting staged',
+      ['connectHub'],
+    ],
+    [
+      'the hub completes the bootstrap',
+      () => fresh().start().generated().issued().stored().registered(),
+      (m) => m.hubConnected(),
+      'connected idle',
+      [],
+    ],
+
+    [
+      'a roll generates a key while connected',
+      connected,
+      (m) => m.roll(),
+      'connected generating',
+      ['generateKey'],
+    ],
+    [
+      'the request follows',
+      () => connected().roll(),
+      (m) => m.generated(),
+      'connected requesting',
+      ['requestCertificate'],
+    ],
+    [
+      'a pending request waits',
+      requesting,
+      (m) =>
+        m.send({
+          kind: 'certificatePending',
+          operation: m.take('requestCertificate').operation,
+          ticket: 't',
+          retryAfterMs: 1000,
+        }),
+      'connected requesting',
+      ['wakeAt'],
+    ],
+    [
+      'an issuer that is down is asked again',
+      requesting,
+      (m) => m.fails('requestCertificate', failure('ISSUER_UNAVAILABLE', true)),
+      'connected requesting',
+      ['wakeAt'],
+    ],
+    [
+      'an issuer that refuses ends the roll',
+      requesting,
+      (m) => m.fails('requestCertificate', failure('ISSUER_REFUSED')),
+      'connected failed',
+      ['destroyGeneration'],
+    ],
+    [
+      'a wrong certificate ends the roll',
+      requesting,
+      (m) => m.fails('requestCertificate', failure('CERT_KEY_MISMATCH')),
+      'connected failed',
+      ['destroyGeneration'],
+    ],
+    [
+      'another common name ends the roll',
+      requesting,
+      (m) => m.issued('gateway-8'),
+      'connected failed',
+      ['destroyGeneration'],
+    ],
+    [
+      'a full token ends the roll',
+      storing,
+      (m) => m.fails('storeCertificate', failure('HSM_TOKEN_FULL')),
+      'connected failed',
+      ['destroyGeneration'],
+    ],
+    [
+      'a staged generation is proved beside the old connection',
+      storing,
+      (m) => m.stored(),
+      'connected proving',
+      ['register', 'prepareHub'],
+    ],
+    [
+      'DPS refuses: it stays staged',
+      proving,
+      (m) => m.fails('register', dpsRefuses),
+      'connected staged',
+      ['wakeAt'],
+    ],
+    ['DPS accepts: the switch begins', proving, (m) => m.registered(), 'connected switching', ['connectHub']],
+    [
+      'the hub refuses the new one: the old connection stays',
+      switching,
+      (m) => m.fails('connectHub', unauthorized),
+      'connected staged',
+      ['wakeAt'],
+    ],
+    [
+      'the hub accepts: the old connection is closed and the old key waits',
+      switching,
+      (m) => m.hubConnected(),
+      'connected retiring',
+      ['closeConnection', 'wakeAt'],
+    ],
+    [
+      'the overlap ends: the old key is destroyed',
+      retiring,
+      (m) => m.wake(),
+      'connected retiring',
+      ['destroyGeneration', 'wakeAt'],
+    ],
+    ['the old key is gone: idle', () => retiring().wake(), (m) => m.destroyed(), 'connected idle', []],
+
+    ['the connection is lost', connected, (m) => m.disconnected(), 'waiting idle', ['wakeAt']],
+    [
+      'it is opened again',
+      () => connected().disconnected(),
+      (m) => m.wake(),
+      'connecting idle',
+      ['connectHub', 'wakeAt'],
+    ],
+    [
+      'a network failure never leads to DPS',
+      () => connected().disconnected().wake(),
+      (m) => m.fails('connectHub', network).wake(),
+      'connecting idle',
+      ['connectHub', 'wakeAt'],
+    ],
+    [
+      'unauthorized leads to DPS, after a pause',
+      () => connected().disconnected().wake(),
+      (m) => m.fails('connectHub', unauthorized),
+      'waiting idle',
+      ['wakeAt'],
+    ],
+    [
+      'and then registers',
+      () => connected().disconnected().wake().fails('connectHub', unauthorized),
+      (m) => m.wake(),
+      'provisioning idle',
+      ['register', 'wakeAt'],
+    ],
+    [
+      'DPS refuses everything: refused, asks again slowly',
+      () => connected().disconnected().wake().fails('connectHub', unauthorized).wake(),
+      (m) => m.fails('register', dpsRefuses),
+      'refused idle',
+      ['wakeAt'],
+    ],
+    [
+      'a refused device registers again later',
+      () =>
+        connected()
+          .disconnected()
+          .wake()
+          .fails('connectHub', unauthorized)
+          .wake()
+          .fails('register', dpsRefuses),
+      (m) => m.wake(),
+      'provisioning idle',
+      ['register', 'wakeAt'],
+    ],
+    [
+      'DPS is down: the registration is repeated',
+      () => connected().disconnected().wake().fails('connectHub', unauthorized).wake(),
+      (m) => m.fails('register', network).wake(),
+      'provisioning idle',
+      ['register', 'wakeAt'],
+    ],
+    [
+      'a locked token halts the agent',
+      () => connected().disconnected().wake(),
+      (m) => m.fails('connectHub', failure('HSM_PIN_LOCKED')),
+      'halted idle',
+      [],
+    ],
+
+    [
+      'reprovisioning registers beside the connection',
+      connected,
+      (m) => m.send({ kind: 'reprovisionRequested' }),
+      'connected idle',
+      ['register'],
+    ],
+    [
+      'the same hub: nothing more',
+      () => connected().send({ kind: 'reprovisionRequested' }),
+      (m) => m.registered(),
+      'connected idle',
+      [],
+    ],
+    [
+      'another hub: connects there first',
+      () => connected().send({ kind: 'reprovisionRequested' }),
+      (m) => m.registered(hubB),
+      'connected idle',
+      ['connectHub'],
+    ],
+    [
+      'and then leaves the old one',
+      () => connected().send({ kind: 'reprovisionRequested' }).registered(hubB),
+      (m) => m.hubConnected(),
+      'connected idle',
+      ['closeConnection'],
+    ],
+    [
+      'reprovisioning proves a staged generation now',
+      stagedAfterRefusal,
+      (m) => m.send({ kind: 'reprovisionRequested' }),
+      'connected proving',
+      ['register', 'prepareHub', 'wakeAt'],
+    ],
+
+    [
+      'stopping abandons everything',
+      switching,
+      (m) => m.send({ kind: 'stopRequested' }),
+      'offline switching',
+      ['abandonAll'],
+    ],
+  ]
+
+  it.each(table)('%s', (_name, given, when, phases, effects) => {
+    const machine = given()
+    when(machine)
+    expect(machine.phases).toBe(phases)
+    expect(machine.kinds).toEqual(effects)
+  })
+})
+
+describe('the pointer', () => {
+  it('moves only when a hub has accepted the new generation', () => {
+    const machine = switching()
+    expect(machine.state.active).toBe(1)
+    machine.fails('connectHub', unauthorized)
+    expect(machine.state.active).toBe(1)
+    machine.wake().registered().hubConnected()
+    expect(machine.state.active).toBe(2)
+  })
+
+  it('goes back to the generation kept for the overlap when everything refuses the new one', () => {
+    const machine = retiring().disconnected().wake().fails('connectHub', unauthorized).wake()
+    machine.fails('register', dpsRefuses)
+    expect(machine.take('register').generation).toBe(1)
+    machine
+      .send({ kind: 'registered', operation: machine.state.lastOperation, assignment: hubA })
+      .hubConnected()
+    expect(machine.state.active).toBe(1)
+    expect(machine.phases).toBe('connected staged')
+    expect(machine.state.generations.map((g) => g.retireAt)).toEqual([null, null])
+  })
+
+  it('reaches a staged generation when only that one is accepted', () => {
+    const machine = stagedAfterRefusal().disconnected().wake().fails('connectHub', unauthorized).wake()
+    machine.fails('register', dpsRefuses)
+    expect(machine.open).toMatchObject([{ kind: 'register', generation: 2 }])
+    machine.registered().hubConnected()
+    expect(machine.state.active).toBe(2)
+    expect(machine.phases).toBe('connected retiring')
+  })
+})
+
+describe('old keys', () => {
+  it('stay for the overlap of an expiry roll', () => {
+    const machine = switching()
+    const switchedAt = machine.at
+    machine.hubConnected()
+    expect(machine.state.wakeAt).toBe(switchedAt + dpsPolicy.overlapMs)
+    expect(machine.open).toEqual([])
+  })
+
+  it('go at once after a breach, and are never used again', () => {
+    const machine = connected().roll('breach').generated().issued().stored().registered().hubConnected()
+    expect(machine.open).toMatchObject([{ kind: 'destroyGeneration', generation: 1 }])
+    machine.disconnected().wake().fails('connectHub', unauthorized).wake().fails('register', dpsRefuses)
+    expect(machine.state.connection.phase).toBe('refused')
+    expect(machine.open.filter((effect) => effect.kind !== 'destroyGeneration')).toEqual([])
+  })
+
+  it('are destroyed again when that failed', () => {
+    const machine = retiring().wake().fails('destroyGeneration', failure('HSM_DEVICE_ERROR', true))
+    machine.wake().destroyed()
+    expect(machine.phases).toBe('connected idle')
+    expect(machine.state.generations.map((g) => g.number)).toEqual([2])
+  })
+
+  it('leave before another expiry roll makes a key, so that there are never three', () => {
+    const machine = retiring().roll()
+    expect(machine.open).toMatchObject([{ kind: 'destroyGeneration', generation: 1 }])
+    machine.destroyed()
+    expect(machine.open).toMatchObject([{ kind: 'generateKey', generation: 3 }])
+  })
+
+  it('whose generation failed with an answer lost are destroyed too', () => {
+    const machine = connected().roll().fails('generateKey', failure('HSM_TOKEN_FULL'))
+    expect(machine.take('destroyGeneration').generation).toBe(2)
+  })
+
+  it('of a failed roll leave, and the next roll has a new number', () => {
+    const machine = requesting().fails('requestCertificate', failure('ISSUER_REFUSED')).destroyed().roll()
+    expect(machine.open).toMatchObject([{ kind: 'generateKey', generation: 3 }])
+  })
+})
+
+describe('a breach overtakes an expiry roll', () => {
+  it('while its key is generated: the late key is destroyed', () => {
+    const machine = connected().roll().roll('breach')
+    const late = machine.take('generateKey')
+    expect(machine.open).toMatchObject([
+      { kind: 'destroyGeneration', generation: 2 },
+      { kind: 'generateKey', generation: 3 },
+    ])
+    machine.destroyed()
+    machine.send({ kind: 'keyGenerated', operation: late.operation, generation: 2, keyId: '02' })
+    expect(machine.take('destroyGeneration').generation).toBe(2)
+    expect(machine.phases).toBe('connected generating')
+  })
+
+  it('while its certificate is on the way', () => {
+    const machine = requesting().roll('breach')
+    expect(machine.open.map((effect) => effect.kind)).toContain('destroyGeneration')
+    expect(machine.state.roll).toMatchObject({ phase: 'generating', plan: { mode: 'breach', generation: 3 } })
+  })
+
+  it('while it switches: right after', () => {
+    const machine = switching().roll('breach').hubConnected()
+    expect(machine.state.active).toBe(2)
+    expect(machine.state.roll).toMatchObject({ phase: 'generating', plan: { mode: 'breach', generation: 3 } })
+  })
+
+  it('while it is proved: also when that fails', () => {
+    const machine = proving().roll('breach').fails('register', dpsRefuses)
+    expect(machine.state.roll).toMatchObject({ phase: 'generating', plan: { mode: 'breach', generation: 3 } })
+  })
+
+  it('but another expiry roll does not', () => {
+    const machine = requesting()
+    const before = machine.state
+    expect(machine.roll('expiry', 'again').state).toBe(before)
+  })
+})
+
+describe('a hub that cuts the session when DPS rewrites its record', () => {
+  it('leaves the roll to connect with the new generation', () => {
+    const machine = proving().disconnected()
+    expect(machine.state.connection).toMatchObject({ phase: 'waiting', forRoll: true })
+    machine.registered().hubConnected()
+    expect(machine.phases).toBe('connected retiring')
+  })
+
+  it('goes back to the old generation when DPS refuses the new one', () => {
+    const machine = proving().disconnected().fails('register', dpsRefuses)
+    expect(machine.take('connectHub').generation).toBe(1)
+  })
+
+  it('does not wait for ever', () => {
+    const machine = proving().disconnected()
+    machine.wake()
+    expect(machine.take('connectHub').generation).toBe(1)
+  })
+})
+
+describe('one registration at a time', () => {
+  it('a proof waits for a registration that is under way', () => {
+    const machine = storing().send({ kind: 'reprovisionRequested' }).stored()
+    expect(machine.open.filter((effect) => effect.kind === 'register')).toHaveLength(1)
+    machine.registered()
+    expect(machine.open).toMatchObject([{ kind: 'register', generation: 2 }])
+  })
+
+  it('a request to reprovision during a proof adds none', () => {
+    const machine = proving().send({ kind: 'reprovisionRequested' })
+    expect(machine.open.filter((effect) => effect.kind === 'register')).toHaveLength(1)
+  })
+})
+
+describe('waiting', () => {
+  it('doubles, is spread, and never outlasts the cap', () => {
+    const machine = connected()
+    machine.entropy = 0
+    machine.disconnected().wake()
+    const delays: number[] = []
+    for (let attempt = 0; attempt < 12; attempt += 1) {
+      machine.fails('connectHub', network)
+      delays.push((machine.state.wakeAt ?? 0) - machine.at)
+      // Ask the hub only: the tenth failure asks DPS where the device belongs.
+      machine.wake()
+      if (machine.state.connection.phase === 'provisioning') machine.fails('register', network).wake()
+    }
+    expect(delays.slice(0, 4)).toEqual([1_000, 2_000, 4_000, 8_000])
+    expect(Math.max(...delays)).toBe(150_000)
+  })
+
+  it('obeys Retry-After', () => {
+    const machine = connected().disconnected().wake().fails('connectHub', unauthorized).wake()
+    machine.fails('register', failure('DPS_THROTTLED', true, 90_000))
+    expect((machine.state.wakeAt ?? 0) - machine.at).toBeGreaterThanOrEqual(90_000)
+  })
+
+  it('asks DPS where the device belongs when its hub cannot be reached for long', () => {
+    const machine = connected().disconnected().wake()
+    for (let attempt = 1; attempt < 10; attempt += 1) machine.fails('connectHub', network).wake()
+    expect(machine.open.map((effect) => effect.kind)).toEqual(['register'])
+  })
+
+  it('a hub that accepts and closes is met with growing patience', () => {
+    const machine = connected()
+    const delays: number[] = []
+    for (let round = 0; round < 4; round += 1) {
+      machine.disconnected()
+      delays.push((machine.state.wakeAt ?? 0) - machine.at)
+      machine.wake().hubConnected()
+    }
+    expect(delays).toEqual([...delays].sort((a, b) => a - b))
+    expect(delays[3]).toBeGreaterThan(4 * (delays[0] ?? 0))
+  })
+
+  it('a connection that lasted forgets the failures before it', () => {
+    const machine = connected()
+    for (let round = 0; round < 5; round += 1) machine.disconnected().wake().hubConnected()
+    machine.at += dpsPolicy.stableAfterMs
+    machine.disconnected()
+    expect((machine.state.wakeAt ?? 0) - machine.at).toBe(dpsPolicy.retry.baseMs * 0.75)
+  })
+})
+
+describe('without DPS', () => {
+  const alone = (): DrivenMachine =>
+    new DrivenMachine({ ...dpsPolicy, dps: false })
+      .start([], hubA)
+      .generated()
+      .issued()
+      .stored()
+      .hubConnected()
+
+  it('the hub itself is the proof', () => {
+    const machine = alone()
+    expect(machine.phases).toBe('connected idle')
+    machine.roll().generated().issued().stored()
+    expect(machine.open).toMatchObject([{ kind: 'connectHub', generation: 2 }])
+    machine.hubConnected()
+    expect(machine.state.active).toBe(2)
+  })
+
+  it('a refusal leads to the staged generation, then to patience', () => {
+    const machine = alone().roll().generated().issued().stored().fails('connectHub', unauthorized)
+    expect(machine.phases).toBe('connected staged')
+    machine.disconnected().wake().fails('connectHub', unauthorized)
+    expect(machine.open).toMatchObject([{ kind: 'connectHub', generation: 2 }])
+    machine.fails('connectHub', unauthorized)
+    expect(machine.state.connection.phase).toBe('refused')
+  })
+
+  it('a request to reprovision changes nothing', () => {
+    const machine = alone()
+    machine.send({ kind: 'reprovisionRequested' })
+    expect(machine.effects).toEqual([])
+    expect(machine.phases).toBe('connected idle')
+  })
+})
+
+describe('a restart', () => {
+  const restarts: [string, () => DrivenMachine, string, string[]][] = [
+    ['while connected', connected, 'connecting idle', ['connectHub']],
+    [
+      'while a key is generated',
+      () => connected().roll(),
+      'connecting generating',
+      ['connectHub', 'generateKey'],
+    ],
+    [
+      'while a certificate is requested',
+      requesting,
+      'connecting requesting',
+      ['connectHub', 'requestCertificate'],
+    ],
+    ['while a certificate is stored', storing, 'connecting storing', ['connectHub', 'storeCertificate']],
+    ['while DPS is asked', proving, 'connecting staged', ['connectHub']],
+    ['while it switches', switching, 'connecting staged', ['connectHub']],
+    ['during the overlap', retiring, 'connecting retiring', ['connectHub']],
+  ]
+
+  it.each(restarts)('%s takes up the work', (_name, given, phases, effects) => {
+    const machine = given()
+    machine.start(machine.found())
+    expect(machine.phases).toBe(phases)
+    expect(machine.open.map((effect) => effect.kind).sort()).toEqual(effects)
+  })
+
+  it('ignores what the old process began', () => {
+    const machine = switching()
+    const { operation } = machine.take('connectHub')
+    machine.start(machine.found()).send({ kind: 'hubConnected', operation })
+    expect(machine.state.active).toBe(1)
+    expect(machine.kinds).toEqual(['closeConnection'])
+  })
+
+  it('destroys a key that a crash left behind', () => {
+    const machine = connected()
+    machine.start([...machine.found(), { number: 9, keyId: '09', certificate: null, hasKey: true }])
+    expect(machine.take('destroyGeneration').generation).toBe(9)
+    expect(machine.state.nextGeneration).toBe(10)
+  })
+
+  it('with the journal lost finds its identity on the token', () => {
+    const machine = fresh().start([
+      { number: 4, keyId: '04', certificate: facts(4), hasKey: true },
+      { number: 5, keyId: '05', certificate: facts(5), hasKey: true },
+    ])
+    expect(machine.state.active).toBe(4)
+    expect(machine.open).toMatchObject([{ kind: 'register', generation: 4 }])
+    expect(machine.open).toHaveLength(1)
+  })
+
+  it('with the journal lost and the lower generation refused uses the higher one', () => {
+    const machine = fresh().start([
+      { number: 4, keyId: '04', certificate: facts(4), hasKey: true },
+      { number: 5, keyId: '05', certificate: facts(5), hasKey: true },
+    ])
+    machine.fails('register', dpsRefuses)
+    expect(machine.take('register').generation).toBe(5)
+  })
+
+  it('begins the roll anew when its key has vanished from the token', () => {
+    const machine = requesting()
+    machine.start(machine.found().filter((g) => g.number === 1))
+    expect(machine.take('generateKey').generation).toBe(2)
+  })
+})
+
+describe('a bootstrap that fails', () => {
+  it('begins again by itself, with a new key', () => {
+    const machine = fresh().start().generated().fails('requestCertificate', failure('ISSUER_REFUSED'))
+    expect(machine.phases).toBe('offline failed')
+    machine.destroyed().wake()
+    expect(machine.take('generateKey').generation).toBe(2)
+  })
+
+  it('is not begun without an issuer: the agent says what is missing', () => {
+    const machine = fresh()
+    machine.send({
+      kind: 'started',
+      policy: dpsPolicy,
+      commonName: 'gateway-7',
+      found: [],
+      fixedAssignment: null,
+      bootstrap: null,
+    })
+    expect(machine.effects).toEqual([])
+    expect(machine.phases).toBe('halted idle')
+  })
+})
