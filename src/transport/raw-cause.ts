@@ -1,24 +1,24 @@
 import { LeafkeeperError, messageOf } from '../errors.ts'
 import { nameOf, type Service } from './service.ts'
 
-/**
- * The alerts with which a server refuses the client's certificate (RFC 5246, 7.2.2; RFC 8446, 6.2). OpenSSL spells
- * them `ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE`, `ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`, `ERR_SSL_SSL/TLS_ALERT_…` and so on.
- */
-const certificateAlerts = new Set([
-  'BAD_CERTIFICATE',
-  'UNSUPPORTED_CERTIFICATE',
-  'CERTIFICATE_REVOKED',
-  'CERTIFICATE_EXPIRED',
-  'CERTIFICATE_UNKNOWN',
-  'CERTIFICATE_REQUIRED',
-  'UNKNOWN_CA',
-  'ACCESS_DENIED',
-])
+/** The alerts with which a server refuses the client's certificate (RFC 5246, 7.2.2; RFC 8446, 6.2). */
+const certificateAlerts: Readonly<Record<number, string>> = {
+  42: 'bad_certificate',
+  43: 'unsupported_certificate',
+  44: 'certificate_revoked',
+  45: 'certificate_expired',
+  46: 'certificate_unknown',
+  48: 'unknown_ca',
+  49: 'access_denied',
+  116: 'certificate_required',
+}
+/** A signature did not verify, and the only one the client makes is with the device's key (RFC 8446, 6.2). */
+const decryptError = 51
 
 interface OpensslError extends Error {
   readonly code?: string
   readonly library?: string
+  readonly reason?: string
   readonly opensslErrorStack?: readonly string[]
 }
 
@@ -38,31 +38,33 @@ export function classify(thrown: unknown, service: Service, socket: SocketFacts)
   const reason = error.code ?? error.name
   const details = { cause: error, reason }
   const at = nameOf(service)
+  const said = error.reason ?? firstLine(error.message)
 
-  const alert = /_ALERT_([A-Z_]+)$/.exec(reason)?.[1]
-  if (alert === 'DECRYPT_ERROR') {
-    // RFC 8446, 6.2: a signature did not verify, and the only one the client made is with the device's key.
+  const alert = alertNumber(error)
+  if (alert === decryptError) {
     return new LeafkeeperError('TLS_KEY_UNUSABLE', {
       ...details,
-      message: `${at} could not verify the signature of the device's key: TLS alert decrypt_error.`,
+      message: `${at} could not verify the signature of the device's key (TLS alert decrypt_error).`,
     })
   }
-  if (alert !== undefined && certificateAlerts.has(alert)) {
+  const refusal = alert === undefined ? undefined : certificateAlerts[alert]
+  if (refusal !== undefined) {
     return new LeafkeeperError(service.unauthorized, {
       ...details,
-      message: `${at} refused the device's certificate with the TLS alert ${alert.toLowerCase()}.`,
+      reason: refusal,
+      message: `${at} refused the device's certificate with the TLS alert ${refusal}.`,
     })
   }
   if (socket.authorizationError !== undefined && socket.authorizationError !== null) {
     return new LeafkeeperError('TLS_SERVER_UNTRUSTED', {
       ...details,
-      message: `The certificate of ${at} is not trusted: ${error.message}.`,
+      message: `The certificate of ${at} is not trusted: ${said}.`,
     })
   }
   if (isKeyFailure(error)) {
     return new LeafkeeperError('TLS_KEY_UNUSABLE', {
       ...details,
-      message: `OpenSSL could not sign with the device's key while connecting to ${at}: ${error.message}.`,
+      message: `OpenSSL could not sign with the device's key while connecting to ${at}: ${said}.`,
     })
   }
   if (reason === 'ETIMEDOUT') {
@@ -74,7 +76,7 @@ export function classify(thrown: unknown, service: Service, socket: SocketFacts)
   if (reason.startsWith('ERR_SSL_')) {
     return new LeafkeeperError('PROTOCOL_ERROR', {
       ...details,
-      message: `TLS with ${at} failed: ${error.message}.`,
+      message: `TLS with ${at} failed: ${said}.`,
     })
   }
   return new LeafkeeperError('NETWORK_UNREACHABLE', {
@@ -83,17 +85,27 @@ export function classify(thrown: unknown, service: Service, socket: SocketFacts)
   })
 }
 
+/** OpenSSL spells alerts in many ways over its versions, but always ends with their number. */
+function alertNumber(error: Error): number | undefined {
+  const digits = /SSL alert number (\d+)\s*$/.exec(error.message)?.[1]
+  return digits === undefined ? undefined : Number(digits)
+}
+
 /**
- * The engine's own errors stand below OpenSSL's; `EVP lib` is what TLS reports when the signature could not be made.
- * A local failure is never an alert: those were the server's.
+ * The module's own errors come through OpenSSL under its library (`PKCS#11 module`, `pkcs11 engine`); `EVP lib` is
+ * what TLS reports when a signature could not be made for another reason.
  */
 function isKeyFailure(error: OpensslError): boolean {
-  const trail = [error.message, error.library ?? '', ...(error.opensslErrorStack ?? [])]
+  const trail = [error.library ?? '', ...(error.opensslErrorStack ?? [])]
   return (
     (error.code?.startsWith('ERR_OSSL_') ?? false) ||
     error.code === 'ERR_SSL_EVP_LIB' ||
-    trail.some((line) => /pkcs11|engine/i.test(line))
+    trail.some((line) => /pkcs ?#?11|engine/i.test(line))
   )
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? ''
 }
 
 /** The return codes of CONNACK (MQTT 3.1.1, 3.2.2.3). */
