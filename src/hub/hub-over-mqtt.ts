@@ -90,6 +90,8 @@ class PreparedMqttConnection implements PreparedHubConnection {
         subscribed.catch(() => undefined)
       } else {
         await subscribed
+        // The client takes a refused subscription for a granted one.
+        if (this.#stream.failure !== undefined) throw this.#stream.failure
       }
       return new MqttHubConnection(this.#stream, this.#client, this.#answerTimeoutMs)
     } catch (error) {
