@@ -3,7 +3,7 @@ import azureProvisioningMqtt from 'azure-iot-provisioning-device-mqtt'
 import type { DeviceCredential } from '../transport/credential.ts'
 import type { SecureStream } from '../transport/secure-stream.ts'
 import { DpsMqttBase } from './dps-mqtt-base.ts'
-import type { DpsOptions } from './dps-over-mqtt.ts'
+import type { DpsOptions } from './dps-options.ts'
 import type { Registration } from './provisioning-service.ts'
 
 type OlderMqttBase = NonNullable<ConstructorParameters<typeof azureProvisioningMqtt.Mqtt>[0]>
