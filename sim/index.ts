@@ -20,6 +20,7 @@ export type {
 export type { RegistrationAttempt, Registrations, RegistrationState, Substatus } from './dps/registrations.ts'
 export type {
   DeviceAuthentication,
+  DeviceAuthenticationDescription,
   DeviceDescription,
   DeviceRecord,
   X509Thumbprint,

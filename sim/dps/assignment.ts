@@ -1,6 +1,6 @@
 import { createHash, randomUUID, type X509Certificate } from 'node:crypto'
 import { ServiceError } from '../errors.ts'
-import type { DeviceAuthentication } from '../hub/device-record.ts'
+import type { DeviceAuthenticationDescription } from '../hub/device-record.ts'
 import type { SimulatedHub } from '../hub/hub.ts'
 import { thumbprint256 } from '../pki/thumbprint.ts'
 import type { Attestation } from './attestation.ts'
@@ -89,7 +89,7 @@ function authenticationFor(
   leaf: X509Certificate,
   kind: Attested['kind'],
   groups: GroupAuthentication,
-): DeviceAuthentication {
+): DeviceAuthenticationDescription {
   if (kind === 'group' && groups === 'certificateAuthority') return { type: 'certificateAuthority' }
   const thumbprint = thumbprint256(leaf)
   // DPS repeats the thumbprint in the second place.
@@ -102,7 +102,7 @@ function authenticationFor(
 function writeRecord(
   { registry }: SimulatedHub,
   deviceId: string,
-  authentication: DeviceAuthentication,
+  authentication: DeviceAuthenticationDescription,
 ): void {
   // An existing record stays enabled or disabled: disallowing at the hub is not undone by a registration.
   if (registry.get(deviceId) === undefined) registry.create({ deviceId, authentication })

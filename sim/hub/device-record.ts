@@ -7,9 +7,19 @@ export interface X509Thumbprint {
 }
 
 /** How a hub tells that a device is the one it says it is. */
-export type DeviceAuthentication =
-  | { readonly type: 'selfSigned'; readonly x509Thumbprint: X509Thumbprint }
-  | { readonly type: 'certificateAuthority' }
+export interface DeviceAuthentication {
+  /** By the thumbprint of the leaf, or by the authority that the chain leads to. */
+  readonly type: 'selfSigned' | 'certificateAuthority'
+  /** Looked at for `selfSigned` only. */
+  readonly x509Thumbprint: X509Thumbprint
+}
+
+/** The same as it is asked for: what is left out is null. */
+export interface DeviceAuthenticationDescription {
+  readonly type: DeviceAuthentication['type']
+  /** SHA-1 or SHA-256, in either case, with or without colons. */
+  readonly x509Thumbprint?: Partial<X509Thumbprint>
+}
 
 /** A device, as the hub's registry has it. A record is never changed, only replaced. */
 export interface DeviceRecord {
@@ -28,23 +38,23 @@ export interface DeviceDescription {
   readonly deviceId: string
   /** Default `enabled`. */
   readonly status?: 'enabled' | 'disabled'
-  readonly authentication: DeviceAuthentication
+  readonly authentication: DeviceAuthenticationDescription
 }
 
 /** Thumbprints come in several notations and are kept in one. */
-export function normalizeAuthentication(authentication: DeviceAuthentication): DeviceAuthentication {
-  switch (authentication.type) {
-    case 'certificateAuthority':
-      return { type: 'certificateAuthority' }
-    case 'selfSigned': {
-      const { primaryThumbprint, secondaryThumbprint } = authentication.x509Thumbprint
-      return {
-        type: 'selfSigned',
-        x509Thumbprint: {
-          primaryThumbprint: primaryThumbprint === null ? null : normalizeThumbprint(primaryThumbprint),
-          secondaryThumbprint: secondaryThumbprint === null ? null : normalizeThumbprint(secondaryThumbprint),
-        },
-      }
-    }
+export function normalizeAuthentication({
+  type,
+  x509Thumbprint,
+}: DeviceAuthenticationDescription): DeviceAuthentication {
+  return {
+    type,
+    x509Thumbprint: {
+      primaryThumbprint: normalize(x509Thumbprint?.primaryThumbprint),
+      secondaryThumbprint: normalize(x509Thumbprint?.secondaryThumbprint),
+    },
   }
+}
+
+function normalize(thumbprint: string | null | undefined): string | null {
+  return typeof thumbprint === 'string' ? normalizeThumbprint(thumbprint) : null
 }

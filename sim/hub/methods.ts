@@ -3,7 +3,7 @@ import { ServiceError } from '../errors.ts'
 /** A direct method call, as a service makes it. */
 export interface MethodCall {
   readonly methodName: string
-  /** Anything JSON has; left out, the device gets an empty body. */
+  /** Anything JSON has; left out, the device gets `null`. */
   readonly payload?: unknown
   /** How long the device may take to answer. Default 30 000. */
   readonly responseTimeoutMs?: number
@@ -63,7 +63,8 @@ export class DirectMethods {
     this.#channel.send(
       deviceId,
       `$iothub/methods/POST/${call.methodName}/?$rid=${requestId}`,
-      call.payload === undefined ? '' : JSON.stringify(call.payload),
+      // The device SDK answers 400 to an empty body.
+      JSON.stringify(call.payload ?? null),
     )
     const result = await answer
     if (result instanceof ServiceError) throw result

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import type {
@@ -102,9 +103,14 @@ export class MqttFront {
     } catch (error) {
       if (!(error instanceof ConnectRefused)) throw error
     }
-    // The same client id at two services is two clients.
-    packet.clientId = `${visit.service?.name ?? ''}/${packet.clientId}`
-    if (visit.service?.keepsSessions !== true) packet.clean = true
+    if (visit.service?.keepsSessions === true) {
+      // The same client id at two services is two clients.
+      packet.clientId = `${visit.service.name}/${packet.clientId}`
+    } else {
+      // Where nobody is refused, nobody may push another one out by his name.
+      packet.clientId = randomUUID()
+      packet.clean = true
+    }
     return true
   }
 

@@ -48,7 +48,7 @@ export interface MqttSession {
 export interface MqttService {
   /** Tells its clients from those of other services, which may have the same client id. */
   readonly name: string
-  /** Whether subscriptions outlive the connection (`clean=false`). */
+  /** Whether a client has one session, which a new connection takes over and which outlives it (`clean=false`). */
   readonly keepsSessions: boolean
   /** @throws ConnectRefused with the CONNACK code, or ProtocolViolation to end the connection without an answer */
   accept(request: ConnectRequest): MqttSession

@@ -53,7 +53,7 @@ export async function register(
 }
 
 /** A client of the official device SDK, not yet opened, without its own retries. */
-export function deviceClient(cloud: SimulatedCloud, hub: string, device: Device): Client {
+export async function deviceClient(cloud: SimulatedCloud, hub: string, device: Device): Promise<Client> {
   const provider = new X509AuthenticationProvider({
     host: hub,
     gatewayHostName: cloud.address,
@@ -62,7 +62,7 @@ export function deviceClient(cloud: SimulatedCloud, hub: string, device: Device)
   })
   const client = Client.fromAuthenticationProvider(provider, Mqtt)
   client.on('error', () => undefined)
-  void client.setOptions({ ca: cloud.trustedAuthorities })
+  await client.setOptions({ ca: cloud.trustedAuthorities })
   client.setRetryPolicy(new NoRetry())
   return client
 }
@@ -73,7 +73,7 @@ export function enrol(cloud: SimulatedCloud, hub: string, device: Device): void 
     deviceId: device.id,
     authentication: {
       type: 'selfSigned',
-      x509Thumbprint: { primaryThumbprint: device.thumbprint, secondaryThumbprint: null },
+      x509Thumbprint: { primaryThumbprint: device.thumbprint },
     },
   })
 }
