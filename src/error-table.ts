@@ -54,6 +54,10 @@ export const errorTable = {
     'The generation has no private key on the token.',
     'Check that the right token is present and that the PIN belongs to the user who owns the key.',
   ),
+  HSM_KEY_EXISTS: fatal(
+    'The generation already has a key pair of another type.',
+    'Use the next generation number, or destroy this generation first.',
+  ),
   HSM_KEY_TYPE_UNSUPPORTED: fatal(
     'The token cannot generate or use this type of key.',
     'Choose another keyType; the message lists what the token offers.',

@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import type { KeyId, Pem } from '../brands.ts'
+import { LeafkeeperError, messageOf } from '../errors.ts'
+import { bindEngine, noteSessionsLost, unbindEngine } from './engine-process.ts'
+import type { ObjectIndex } from './object-index.ts'
+import { isHandleStale } from './pkcs11-error.ts'
+import { parsePkcs11Uri } from './pkcs11-uri.ts'
+import { readAttributes } from './attributes.ts'
+import type { TlsBinding } from './tls-binding.ts'
+import type { TokenConnection } from './token-connection.ts'
+
+/** {@link TlsBinding} by OpenSSL's `pkcs11` engine (libp11), which shares the module and the login of this process. */
+export class EngineBinding implements TlsBinding {
+  readonly #connection: TokenConnection
+  readonly #index: ObjectIndex
+  readonly #engine: string | undefined
+  readonly #contexts = new Map<string, Map<string, SecureContext>>()
+
+  /** @param engine Path of `pkcs11.so`; `undefined` when it was not found. */
+  constructor(connection: TokenConnection, index: ObjectIndex, engine: string | undefined) {
+    this.#connection = connection
+    this.#index = index
+    this.#engine = engine
+    connection.onReopened((lost) => {
+      // The engine's objects are gone with the login that could see them.
+      this.#contexts.clear()
+      if (lost === 'sessions') noteSessionsLost(connection.description)
+    })
+  }
+
+  secureContext(keyUri: string, chain: Pem, trustedAuthorities: string | undefined): SecureContext {
+    this.#connection.ensure()
+    const contexts = this.#contexts.get(keyUri) ?? new Map<string, SecureContext>()
+    this.#contexts.set(keyUri, contexts)
+    const key = createHash('sha256')
+      .update(JSON.stringify([chain, trustedAuthorities ?? null]))
+      .digest('base64')
+    const kept = contexts.get(key)
+    if (kept !== undefined) return kept
+    const context = this.#create(keyUri, chain, trustedAuthorities)
+    contexts.set(key, context)
+    return context
+  }
+
+  forget(keyUri: string): void {
+    this.#contexts.delete(keyUri)
+  }
+
+  /** Lets go of every context: the token is closed. */
+  forgetAll(): void {
+    this.#contexts.clear()
+  }
+
+  #create(keyUri: string, chain: Pem, trustedAuthorities: string | undefined): SecureContext {
+    // Asked for a key it cannot see, libp11 prompts for a PIN on the terminal and the process stands still.
+    this.#checkKey(keyUri)
+    bindEngine(this.#engine, this.#connection.module, this.#connection.description)
+    try {
+      return createSecureContext({
+        cert: chain,
+        privateKeyEngine: 'pkcs11',
+        privateKeyIdentifier: keyUri,
+        ...(trustedAuthorities === undefined ? {} : { ca: trustedAuthorities }),
+      })
+    } catch (cause) {
+      if (
+        codeOf(cause) === 'ERR_CRYPTO_ENGINE_UNKNOWN' ||
+        /engine .* was not found/i.test(messageOf(cause))
+      ) {
+        unbindEngine()
+        throw new LeafkeeperError('TLS_ENGINE_MISSING', {
+          message: `OpenSSL could not load the engine ${this.#engine ?? 'pkcs11'}: ${messageOf(cause)}.`,
+          cause,
+        })
+      }
+      throw this.#unusable(keyUri, `OpenSSL refused it (${messageOf(cause)})`, cause)
+    }
+  }
+
+  #checkKey(keyUri: string): void {
+    const { id } = parsePkcs11Uri(keyUri)
+    if (id === undefined) throw this.#unusable(keyUri, 'the URI has no id')
+    const keyId = Buffer.from(id).toString('hex') as KeyId
+    if (this.#isPresent(keyId)) return
+    this.#index.invalidate()
+    if (!this.#isPresent(keyId)) {
+      throw this.#unusable(keyUri, `token "${this.#connection.description.label}" has no such private key`)
+    }
+  }
+
+  #isPresent(keyId: KeyId): boolean {
+    const handle = this.#index.privateKey(keyId)
+    if (handle === undefined) return false
+    try {
+      this.#connection.now('look at a key', (api, session) =>
+        readAttributes(api, session, handle, ['CKA_ID']),
+      )
+      return true
+    } catch (error) {
+      if (isHandleStale(error)) return false
+      throw error
+    }
+  }
+
+  #unusable(keyUri: string, why: string, cause?: unknown): LeafkeeperError {
+    const reason = codeOf(cause)
+    return new LeafkeeperError('TLS_KEY_UNUSABLE', {
+      message: `TLS cannot use the key ${keyUri}: ${why}.`,
+      ...(cause === undefined ? {} : { cause }),
+      ...(reason === undefined ? {} : { reason }),
+    })
+  }
+}
+
+function codeOf(thrown: unknown): string | undefined {
+  return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string'
+    ? thrown.code
+    : undefined
+}

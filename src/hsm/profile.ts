@@ -1,0 +1,114 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { LeafkeeperError, messageOf } from '../errors.ts'
+
+/** How one kind of PKCS#11 module differs from the standard, as data. */
+export interface HsmQuirks {
+  /** The text that C_Initialize wants in `pReserved` (NSS). */
+  readonly libraryParameters?: string
+  /** Environment variables that the module reads at C_Initialize and never again. */
+  readonly environment?: readonly string[]
+  /** Names of attributes that the module refuses in templates (`CKA_UNWRAP`). */
+  readonly omitAttributes?: readonly string[]
+  /** The most sessions to open at a time; without it the token's own limit, or 8. */
+  readonly maxSessions?: number
+  /** Return values that a write gives where the standard has CKR_DEVICE_MEMORY. */
+  readonly fullTokenErrors?: readonly string[]
+}
+
+/** What leafkeeper knows of one kind of PKCS#11 module: a file of `hsm-config/`. */
+export interface HsmProfile {
+  readonly name: string
+  /** Where its module may be; the first path that exists is used. */
+  readonly module: readonly string[]
+  /** Where the OpenSSL engine `pkcs11.so` may be. */
+  readonly engine: readonly string[]
+  readonly quirks: HsmQuirks
+}
+
+/** The package's `hsm-config`, which lies beside `src/` and beside `dist/`. */
+const folder = new URL('../../hsm-config/', import.meta.url)
+
+/**
+ * Reads a profile of `hsm-config/` by name, or any other by its path.
+ *
+ * @example
+ * ```ts
+ * const profile = loadProfile('softhsm')
+ * const module = modulePath(profile)
+ * ```
+ * @throws LeafkeeperError `AGENT_CONFIG_INVALID` when there is no such profile, or it is not one
+ */
+export function loadProfile(nameOrPath: string): HsmProfile {
+  const path = nameOrPath.includes('/') ? nameOrPath : fileURLToPath(new URL(`${nameOrPath}.json`, folder))
+  try {
+    return toProfile(JSON.parse(readFileSync(path, 'utf8')))
+  } catch (error) {
+    throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
+      message: `${path} is not an HSM profile: ${messageOf(error)}.`,
+      cause: error,
+    })
+  }
+}
+
+/**
+ * The module of a profile on this machine.
+ *
+ * @throws LeafkeeperError `HSM_MODULE_NOT_FOUND`
+ */
+export function modulePath(profile: HsmProfile): string {
+  const path = profile.module.find((candidate) => existsSync(candidate))
+  if (path !== undefined) return path
+  throw new LeafkeeperError('HSM_MODULE_NOT_FOUND', {
+    message: `No PKCS#11 module of profile ${profile.name} was found; looked at ${profile.module.join(', ')}.`,
+  })
+}
+
+/** The OpenSSL engine of a profile on this machine, or `undefined`. */
+export function enginePath(profile: HsmProfile): string | undefined {
+  return profile.engine.find((candidate) => existsSync(candidate))
+}
+
+function toProfile(value: unknown): HsmProfile {
+  if (!isRecord(value)) throw new TypeError('expected a JSON object')
+  const { name, module, engine, quirks } = value
+  if (typeof name !== 'string') throw new TypeError('"name" must be a text')
+  if (!isTexts(module)) throw new TypeError('"module" must be a list of paths')
+  if (!isTexts(engine)) throw new TypeError('"engine" must be a list of paths')
+  return { name, module, engine, quirks: toQuirks(quirks ?? {}) }
+}
+
+function toQuirks(value: unknown): HsmQuirks {
+  if (!isRecord(value)) throw new TypeError('"quirks" must be an object')
+  const { libraryParameters, environment, omitAttributes, maxSessions, fullTokenErrors, ...unknown } = value
+  const [stranger] = Object.keys(unknown)
+  if (stranger !== undefined) throw new TypeError(`"quirks.${stranger}" is not known`)
+  if (libraryParameters !== undefined && typeof libraryParameters !== 'string') {
+    throw new TypeError('"quirks.libraryParameters" must be a text')
+  }
+  if (maxSessions !== undefined && !(typeof maxSessions === 'number' && maxSessions >= 1)) {
+    throw new TypeError('"quirks.maxSessions" must be a number from 1')
+  }
+  return {
+    ...(libraryParameters === undefined ? {} : { libraryParameters }),
+    ...(maxSessions === undefined ? {} : { maxSessions }),
+    ...texts('environment', environment),
+    ...texts('omitAttributes', omitAttributes),
+    ...texts('fullTokenErrors', fullTokenErrors),
+  }
+}
+
+function texts<Name extends string>(name: Name, value: unknown): Partial<Record<Name, string[]>> {
+  if (value === undefined) return {}
+  if (!isTexts(value)) throw new TypeError(`"quirks.${name}" must be a list of texts`)
+  const result: Partial<Record<string, string[]>> = { [name]: value }
+  return result
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string')
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
