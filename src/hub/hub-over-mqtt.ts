@@ -49,6 +49,7 @@ class PreparedMqttConnection implements PreparedHubConnection {
   readonly #client: azureDevice.Client
   readonly #transport: azureDeviceMqtt.Mqtt
   readonly #answerTimeoutMs: number
+  readonly #opened: Promise<unknown>
   #onMethod: MethodHandler | undefined
   #sessionPresent = false
 
@@ -60,7 +61,7 @@ class PreparedMqttConnection implements PreparedHubConnection {
   ) {
     this.#stream = stream
     this.#answerTimeoutMs = options.answerTimeoutMs ?? defaultAnswerTimeoutMs
-    const provider = mqttOver(stream, this.#answerTimeoutMs, ({ sessionPresent }) => {
+    const provider = mqttOver(stream, ({ sessionPresent }) => {
       this.#sessionPresent = sessionPresent
     })
     const authentication = new azureDevice.X509AuthenticationProvider({
@@ -74,6 +75,12 @@ class PreparedMqttConnection implements PreparedHubConnection {
     if (options.productInfo !== undefined) this.#transport.setOptions({ productInfo: options.productInfo })
     this.#client = new azureDevice.Client(this.#transport)
     this.#client.setRetryPolicy(new azureCommon.NoRetry())
+    // The client does all its work before CONNECT now; the packet stays in the corked socket until it is wanted.
+    stream.socket.cork()
+    this.#opened = this.#client.open()
+    this.#opened.catch(() => {
+      // Whoever connects is told; until then the stream keeps the cause.
+    })
   }
 
   async connect(onMethod: MethodHandler, signal: AbortSignal): Promise<HubConnection> {
@@ -82,7 +89,10 @@ class PreparedMqttConnection implements PreparedHubConnection {
     try {
       signal.throwIfAborted()
       this.#onMethod = onMethod
-      await this.#stream.until(this.#client.open())
+      const answered = this.#stream.expect('CONNECT', this.#answerTimeoutMs)
+      this.#stream.socket.uncork()
+      await this.#stream.until(this.#opened)
+      answered()
       const subscribed = this.#stream.until(this.#subscribe())
       if (this.#sessionPresent) {
         // The hub kept the subscription of the connection before, so the round trip need not be waited for; a failure

@@ -28,7 +28,7 @@ export class DpsMqttBase extends GuardedMqttBase {
   #finished = false
 
   constructor(stream: SecureStream, answerTimeoutMs: number) {
-    super(mqttOver(stream, answerTimeoutMs))
+    super(mqttOver(stream))
     this.#stream = stream
     this.#answerTimeoutMs = answerTimeoutMs
     let refuse: (error: LeafkeeperError) => void = () => {
@@ -58,6 +58,14 @@ export class DpsMqttBase extends GuardedMqttBase {
     this.#finished = true
     this.#question?.answered()
     this.#question = undefined
+  }
+
+  override connect(config: Parameters<GuardedMqttBase['connect']>[0], done: Done): void {
+    const answered = this.#stream.expect('CONNECT', this.#answerTimeoutMs)
+    super.connect(config, (error, result) => {
+      answered()
+      done(error, result)
+    })
   }
 
   override subscribe(topic: string, options: { qos: 0 | 1 | 2 }, done: Done): void {

@@ -4,6 +4,9 @@ import { connackRefusal } from './raw-cause.ts'
 import type { SecureStream } from './secure-stream.ts'
 import { nameOf } from './service.ts'
 
+/** The longest time a timer can have. */
+const longestTimeoutMs = 2 ** 31 - 1
+
 /** What `MqttBase` of the official SDKs asks of the `mqtt` package. */
 export interface MqttProvider {
   connect(uri: string, options: IClientOptions): mqtt.MqttClient
@@ -17,16 +20,12 @@ export interface Accepted {
 
 /**
  * Gives one open stream to `mqtt`, in place of the connection that `mqtt` would open, and records on the stream why
- * the conversation failed: the CONNACK code, a refused subscription, what is not MQTT, silence. One provider serves one
+ * the conversation failed: the CONNACK code, a refused subscription, what is not MQTT. One provider serves one
  * connection, so that no reconnection of an SDK can happen behind the state machine's back.
  *
- * @example `new MqttBase(mqttOver(stream, 30_000))`
+ * @example `new MqttBase(mqttOver(stream))`
  */
-export function mqttOver(
-  stream: SecureStream,
-  answerTimeoutMs: number,
-  onAccepted?: (accepted: Accepted) => void,
-): MqttProvider {
+export function mqttOver(stream: SecureStream, onAccepted?: (accepted: Accepted) => void): MqttProvider {
   let used = false
   return {
     connect(_uri, options) {
@@ -34,15 +33,13 @@ export function mqttOver(
       used = true
       // The stream is encrypted already; certificate and key placeholder have no business in `mqtt`.
       const { key: _key, cert: _cert, ...rest } = options
-      const answered = stream.expect('CONNECT', answerTimeoutMs)
       const client = new mqtt.MqttClient(() => stream.socket, {
         ...rest,
-        // The watch above is the one that counts; this one must only be later, and then goes with the stream.
-        connectTimeout: answerTimeoutMs + 60_000,
+        // Whoever owns the stream knows since when it waits, and watches; this timer goes with the stream.
+        connectTimeout: longestTimeoutMs,
       })
       client.on('packetreceive', (packet: Packet) => {
         if (packet.cmd === 'connack') {
-          answered()
           const returnCode = packet.returnCode ?? 0
           if (returnCode === 0) onAccepted?.({ sessionPresent: packet.sessionPresent })
           else stream.fail(connackRefusal(returnCode, stream.service))
