@@ -127,7 +127,13 @@ export class SimulatedCloud {
 
   /** Sends every Azure host name here. */
   get connectTo(): Readonly<Record<string, string>> {
-    return { [`*.${hubDomain}`]: this.address, [`*.${dpsDomain}`]: this.address }
+    const elsewhere = this.hubs.filter(({ hostName }) => !hostName.endsWith(`.${hubDomain}`))
+    return Object.fromEntries(
+      [`*.${hubDomain}`, `*.${dpsDomain}`, ...elsewhere.map(({ hostName }) => hostName)].map((host) => [
+        host,
+        this.address,
+      ]),
+    )
   }
 
   /** All hubs, in the order they were given. */

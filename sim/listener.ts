@@ -30,7 +30,7 @@ export class TlsListener {
     const server = createServer(
       {
         key: credential.key,
-        cert: credential.certificate + credential.authority,
+        cert: credential.certificate,
         requestCert: true,
         rejectUnauthorized: false,
         minVersion: 'TLSv1.2',

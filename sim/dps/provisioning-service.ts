@@ -124,7 +124,7 @@ export class SimulatedProvisioningService {
   }
 
   #respond(request: DeviceRequest, caller: Caller): Answer {
-    const { now, retryAfterSeconds } = this.#options
+    const { now } = this.#options
     const fault = this.#refusals.take()
     if (fault !== undefined) {
       const { status, errorCode, message = 'A fault was asked for.', retryAfter } = fault
@@ -135,7 +135,7 @@ export class SimulatedProvisioningService {
         ? this.#register(request.body, caller)
         : this.#poll(request.operationId, caller)
     } catch (error) {
-      if (error instanceof ServiceError) return errorAnswer(error, now(), retryAfterSeconds)
+      if (error instanceof ServiceError) return errorAnswer(error, now())
       throw error
     }
   }

@@ -49,6 +49,14 @@ export class HubDeviceFace implements MqttService {
     return this.#sessions.get(deviceId)
   }
 
+  /** Ends the connection of a device, which is gone from then on. @returns whether it had one */
+  disconnect(deviceId: string, reason: string): boolean {
+    const session = this.#sessions.get(deviceId)
+    this.#sessions.delete(deviceId)
+    session?.end(reason)
+    return session !== undefined
+  }
+
   accept(request: ConnectRequest): MqttSession {
     const { connection, presented } = request
     const userName = parseHubUserName(request.userName)
@@ -61,7 +69,7 @@ export class HubDeviceFace implements MqttService {
     const refusal = refusalOf(deviceId, registry.get(deviceId), presented, trustedAuthorities, now())
     if (refusal !== undefined) this.#refuse(deviceId, 5, refusal.errorCode, refusal.reason)
     // Only a connection that is let in takes over (400027 ConnectionForcefullyClosedOnNewConnection).
-    this.#sessions.get(deviceId)?.end('A newer connection of the same device has taken over.')
+    this.disconnect(deviceId, 'A newer connection of the same device has taken over.')
     const session = new HubSession(deviceId, presented, connection, this.#actions)
     this.#sessions.set(deviceId, session)
     return session

@@ -1,3 +1,4 @@
+import { ServiceError } from '../errors.ts'
 import {
   ProtocolViolation,
   type DeviceConnection,
@@ -5,7 +6,7 @@ import {
   type Publication,
 } from '../mqtt/session.ts'
 import type { PresentedChain } from '../pki/presented-chain.ts'
-import { parseSubscription, parseTopic, type DeviceSubscription } from './topics.ts'
+import { findSubscription, parseSubscription, parseTopic, type DeviceSubscription } from './topics.ts'
 import { readPatch, type JsonObject, type Twin } from './twin.ts'
 
 /** What a hub does with what its devices say. */
@@ -81,7 +82,8 @@ export class HubSession implements MqttSession {
   }
 
   unsubscribed(filter: string): void {
-    this.#subscriptions.delete(parseSubscription(this.deviceId, filter))
+    const subscription = findSubscription(this.deviceId, filter)
+    if (subscription !== undefined) this.#subscriptions.delete(subscription)
   }
 
   published(publication: Publication): void {
@@ -97,12 +99,21 @@ export class HubSession implements MqttSession {
         case 'twinGet':
           this.#answerTwin(`200/?$rid=${topic.requestId}`, JSON.stringify(this.#actions.twin(this.deviceId)))
           return
-        case 'twinReported': {
-          const version = this.#actions.twinReported(this.deviceId, readPatch(publication.payload))
-          this.#answerTwin(`204/?$rid=${topic.requestId}&$version=${version}`, '')
-        }
+        case 'twinReported':
+          this.#report(topic.requestId, publication.payload)
       }
     })
+  }
+
+  #report(requestId: string, body: Buffer): void {
+    try {
+      const version = this.#actions.twinReported(this.deviceId, readPatch(body))
+      this.#answerTwin(`204/?$rid=${requestId}&$version=${version}`, '')
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error
+      const { status, errorCode, message } = error
+      this.#answerTwin(`${status}/?$rid=${requestId}`, JSON.stringify({ errorCode, message }))
+    }
   }
 
   #answerTwin(topic: string, body: string): void {

@@ -137,9 +137,7 @@ export class SimulatedHub {
 
   /** Cuts the connection of a device. @returns whether it had one */
   disconnect(deviceId: string, reason = 'The hub was asked to cut the connection.'): boolean {
-    const session = this.#face.session(deviceId)
-    session?.end(reason)
-    return session !== undefined
+    return this.#face.disconnect(deviceId, reason)
   }
 
   /** Refuses the next CONNECTs with a code of MQTT 3.1.1: 5 not authorized, 3 server unavailable. */

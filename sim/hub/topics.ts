@@ -33,6 +33,13 @@ export function parseTopic(deviceId: string, topic: string): DeviceTopic {
 
 /** Reads a topic filter. @throws ProtocolViolation for every filter that is not this device's to use */
 export function parseSubscription(deviceId: string, filter: string): DeviceSubscription {
+  const subscription = findSubscription(deviceId, filter)
+  if (subscription !== undefined) return subscription
+  throw new ProtocolViolation(`"${filter}" is nothing that device "${deviceId}" may subscribe to.`)
+}
+
+/** What a topic filter means for this device, if anything. */
+export function findSubscription(deviceId: string, filter: string): DeviceSubscription | undefined {
   switch (filter) {
     case '$iothub/methods/POST/#':
       return 'methods'
@@ -43,7 +50,7 @@ export function parseSubscription(deviceId: string, filter: string): DeviceSubsc
     case `devices/${deviceId}/messages/devicebound/#`:
       return 'cloudToDevice'
     default:
-      throw new ProtocolViolation(`"${filter}" is nothing that device "${deviceId}" may subscribe to.`)
+      return undefined
   }
 }
 

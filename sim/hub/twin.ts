@@ -1,4 +1,4 @@
-import { ProtocolViolation } from '../mqtt/session.ts'
+import { ServiceError } from '../errors.ts'
 
 /** A JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -48,15 +48,36 @@ export class TwinStore {
   }
 }
 
-/** Reads a patch that a device has sent. @throws ProtocolViolation when it is no JSON object */
+// Azure's limits for one half of a twin.
+const largestPatch = 32 * 1024
+const deepestPatch = 10
+
+/** Reads a patch that a device has sent. @throws ServiceError 400 when it is no JSON object, too large or too deep */
 export function readPatch(body: Buffer): JsonObject {
-  try {
-    const patch: unknown = JSON.parse(body.toString())
-    if (isObject(patch)) return patch
-  } catch {
-    // Falls through to the same refusal.
+  if (body.length > largestPatch) {
+    throw new ServiceError(400, 400004, `A patch has at most ${largestPatch} bytes, not ${body.length}.`)
   }
-  throw new ProtocolViolation('A twin patch is a JSON object; something else came.')
+  const patch = parse(body)
+  if (!isObject(patch) || '$version' in patch) {
+    throw new ServiceError(400, 400004, 'Expected a JSON object without $version.')
+  }
+  if (!isWithin(patch, deepestPatch)) {
+    throw new ServiceError(400, 400004, `A patch is at most ${deepestPatch} levels deep.`)
+  }
+  return patch
+}
+
+function parse(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString())
+  } catch {
+    return undefined
+  }
+}
+
+function isWithin(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  return levels > 0 && Object.values(value).every((member) => isWithin(member, levels - 1))
 }
 
 function patched(section: TwinSection, patch: JsonObject): TwinSection {

@@ -29,7 +29,8 @@ interface Visit {
   readonly connection: DeviceConnection
   connect: ConnectPacket | undefined
   clientId: string
-  service: MqttService | undefined
+  /** Decides on the CONNECT; refuses when it is meant for no service. */
+  accept: MqttService['accept']
   session: MqttSession | undefined
 }
 
@@ -78,7 +79,7 @@ export class MqttFront {
       connection: connectionOf(client, socket),
       connect: undefined,
       clientId: '',
-      service: undefined,
+      accept: refuse,
       session: undefined,
     })
     socket.once('close', () => {
@@ -98,20 +99,30 @@ export class MqttFront {
     if (packet.protocolVersion !== 4) packet.protocolVersion = 5
     visit.connect = packet
     visit.clientId = packet.clientId
-    try {
-      visit.service = this.#route(packet.username ?? '')
-    } catch (error) {
-      if (!(error instanceof ConnectRefused)) throw error
-    }
-    if (visit.service?.keepsSessions === true) {
+    const service = this.#serviceFor(visit)
+    if (service?.keepsSessions === true) {
       // The same client id at two services is two clients.
-      packet.clientId = `${visit.service.name}/${packet.clientId}`
+      packet.clientId = `${service.name}/${packet.clientId}`
     } else {
       // Where nobody is refused, nobody may push another one out by his name.
       packet.clientId = randomUUID()
       packet.clean = true
     }
     return true
+  }
+
+  #serviceFor(visit: Visit): MqttService | undefined {
+    try {
+      const service = this.#route(visit.connect?.username ?? '')
+      visit.accept = (request) => service.accept(request)
+      return service
+    } catch (error) {
+      if (!(error instanceof ConnectRefused)) throw error
+      visit.accept = () => {
+        throw error
+      }
+      return undefined
+    }
   }
 
   #authenticate(
@@ -129,7 +140,7 @@ export class MqttFront {
       connection: visit.connection,
     }
     try {
-      visit.session = (visit.service ?? this.#route(request.userName)).accept(request)
+      visit.session = visit.accept(request)
     } catch (error) {
       if (error instanceof ConnectRefused) answer(error, false)
       else if (error instanceof ProtocolViolation) visit.socket.destroy()
@@ -149,6 +160,11 @@ export class MqttFront {
       will: packet === visit.connect?.will,
     })
   }
+}
+
+/** Until the CONNECT has come, nobody is let in. */
+function refuse(): never {
+  throw new ConnectRefused(5, 'No CONNECT has come.')
 }
 
 type RefusedAnswer = Error & { returnCode: 2 | 3 | 4 | 5 }

@@ -260,6 +260,7 @@ describe('faults', () => {
     await connect(device)
     const gone = cloud.waitFor('deviceDisconnected')
     expect(cloud.hub(hub).disconnect(device.id)).toBe(true)
+    expect(cloud.hub(hub).disconnect(device.id)).toBe(false)
     expect((await gone).deviceId).toBe(device.id)
     expect(cloud.hub(hub).disconnect(device.id)).toBe(false)
   })

@@ -247,6 +247,26 @@ describe('refused', () => {
     expect(await register(cloud, device)).toMatchObject({ status: 'assigned' })
   })
 
+  it('a certificate that is in a disabled entry, although a group would take it', async () => {
+    const device = await createDevice(root, 'in-a-disabled-entry')
+    cloud.dps.enrollments.put({
+      registrationId: 'another-entry',
+      attestation: { primary: device.certificate },
+      provisioningStatus: 'disabled',
+    })
+    await expect(register(cloud, device)).rejects.toMatchObject(unauthorized)
+  })
+
+  it('an entry whose hub is not linked', async () => {
+    const device = await createDevice(root, 'unlinked-1')
+    cloud.dps.enrollments.put({
+      registrationId: device.id,
+      attestation: { primary: device.certificate },
+      iotHubHostName: 'hub-z.azure-devices.net',
+    })
+    await expect(register(cloud, device)).rejects.toMatchObject({ name: 'ArgumentError' })
+  })
+
   it('a disabled enrollment, as 401 or as a status', async () => {
     const device = await createDevice(root, 'disabled-1')
     const entry = {
@@ -274,6 +294,15 @@ describe('refused', () => {
       })
     }
     expect(await register(cloud, device)).toMatchObject({ status: 'assigned' })
+  })
+})
+
+describe('throttled', () => {
+  it('makes the SDK come back after the delay that DPS asks for', async () => {
+    const device = await createDevice(root, 'throttled-1')
+    cloud.dps.refuseNext({ status: 429, errorCode: 429001, retryAfter: 0 }, 2)
+    expect(await register(cloud, device)).toMatchObject({ status: 'assigned' })
+    expect(cloud.dps.attempts.filter(({ registrationId }) => registrationId === device.id)).toHaveLength(1)
   })
 })
 
@@ -358,6 +387,14 @@ describe('reprovisioning', () => {
     registry.delete(device.id)
     expect(await register(cloud, device)).toMatchObject({ assignedHub })
     expect(registry.get(device.id)?.generationId).not.toBe(before?.generationId)
+  })
+
+  it('begins anew where the registration was deleted', async () => {
+    const device = await createDevice(root, 'forgotten-1')
+    await register(cloud, device)
+    expect(cloud.dps.registrations.list().map(({ registrationId }) => registrationId)).toContain(device.id)
+    expect(cloud.dps.registrations.delete('FORGOTTEN-1')).toBe(true)
+    expect(await register(cloud, device)).toMatchObject({ substatus: 'initialAssignment' })
   })
 
   it('spreads devices over the hubs, each always to the same', async () => {

@@ -111,7 +111,6 @@ describe('a hub ends the connection', () => {
     ['on an unknown topic of its own', '$iothub/credentials/POST/issueCertificate/?$rid=1', 1],
     ['on a property bag that cannot be read', 'devices/wire-1/messages/events/a=%E0', 1],
     ['on a request without an id', '$iothub/twin/GET/?', 0],
-    ['on a twin patch that is no object', '$iothub/twin/PATCH/properties/reported/?$rid=1', 0],
   ] as const)('%s', async (_what, topic, qos) => {
     const before = cloud.hub(hub).messages.length
     const client = await connected(hubClient())
@@ -158,6 +157,31 @@ describe('a hub ends the connection', () => {
 })
 
 describe('a hub', () => {
+  it.each([
+    ['no object', '[]'],
+    ['no JSON', '{'],
+    ['its own version', '{"$version":7}'],
+    ['more than ten levels', '{"a":'.repeat(100_000 / 20) + '1' + '}'.repeat(100_000 / 20)],
+    ['more than 32 KiB', JSON.stringify({ a: 'x'.repeat(32 * 1024) })],
+  ])('answers a twin patch of %s with 400 and leaves the twin alone', async (_what, patch) => {
+    const client = await connected(hubClient())
+    await new Promise((resolve) => client.subscribe('$iothub/twin/res/#', resolve))
+    const answered = once(client, 'message')
+    client.publish('$iothub/twin/PATCH/properties/reported/?$rid=7', patch)
+    const [topic] = (await answered) as [string]
+    expect(topic).toBe('$iothub/twin/res/400/?$rid=7')
+    expect(cloud.hub(hub).twin(device.id).reported).toEqual({ $version: 1 })
+  })
+
+  it('lets a device unsubscribe, also from what it never subscribed to', async () => {
+    const client = await connected(hubClient())
+    await new Promise((resolve) => client.subscribe('$iothub/methods/POST/#', resolve))
+    await new Promise((resolve) => client.unsubscribe(['$iothub/methods/POST/#', 'hello/world'], resolve))
+    await expect(cloud.hub(hub).invokeMethod(device.id, { methodName: 'hello' })).rejects.toMatchObject({
+      errorCode: 404103,
+    })
+  })
+
   it('acknowledges QoS 1, takes QoS 0, and notes RETAIN without retaining', async () => {
     const client = await connected(hubClient())
     await new Promise((resolve) => {
@@ -327,7 +351,7 @@ describe('DPS', () => {
     await new Promise((resolve) => client.subscribe(results, resolve))
     const answer = await ask(client, registerTopic, JSON.stringify({ registrationId: device.id }))
     expect(answer).toMatchObject({
-      topic: '$dps/registrations/res/401/?$rid=r-1&retry-after=0',
+      topic: '$dps/registrations/res/401/?$rid=r-1',
       body: { errorCode: 401002 },
     })
   })
@@ -433,6 +457,7 @@ describe('the cloud', () => {
       '*.azure-devices-provisioning.net': cloud.address,
     })
     const other = await SimulatedCloud.start({ hubs: ['mine', 'other.example'] })
+    expect(other.connectTo['other.example']).toBe(other.address)
     expect(other.hubs.map(({ hostName }) => hostName)).toEqual(['mine.azure-devices.net', 'other.example'])
     await other.close()
     await other.close()
