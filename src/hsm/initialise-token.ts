@@ -8,7 +8,7 @@ import { Pkcs11Module } from './pkcs11-module.ts'
 import { loadProfile, modulePath, type HsmProfile } from './profile.ts'
 
 /** The token to make. */
-export interface InitialiseTokenOptions {
+export interface NewToken {
   /** Path of the PKCS#11 module, or a profile that knows where it may be. */
   readonly module: string | HsmProfile
   /** At most 32 bytes of UTF-8. */
@@ -30,7 +30,7 @@ export interface InitialiseTokenOptions {
  * @throws LeafkeeperError `HSM_MODULE_NOT_FOUND`, `HSM_MODULE_FAILED`, `HSM_TOKEN_NOT_FOUND` when no slot is blank,
  * `HSM_PIN_INCORRECT`, `AGENT_CONFIG_INVALID`
  */
-export function initialiseToken(options: InitialiseTokenOptions): TokenDescription {
+export function initialiseToken(options: NewToken): TokenDescription {
   const path = typeof options.module === 'string' ? options.module : modulePath(options.module)
   const profile =
     options.profile ?? (typeof options.module === 'string' ? loadProfile('softhsm') : options.module)
@@ -69,7 +69,7 @@ export function initialiseToken(options: InitialiseTokenOptions): TokenDescripti
   }
 }
 
-function setPin(api: PKCS11, slot: Handle, { pin, soPin }: InitialiseTokenOptions): void {
+function setPin(api: PKCS11, slot: Handle, { pin, soPin }: NewToken): void {
   const session = api.C_OpenSession(slot, pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION)
   try {
     api.C_Login(session, pkcs11.CKU_SO, soPin.reveal())

@@ -26,6 +26,18 @@ export interface StoredGeneration {
   readonly chain: Pem | undefined
 }
 
+/** How the token guards a private key, as the token itself states it (PKCS#11 v2.40, 4.9). */
+export interface KeyProtection {
+  /** `CKA_SENSITIVE`: its value cannot be read. */
+  readonly sensitive: boolean
+  /** `CKA_ALWAYS_SENSITIVE`: it never could. */
+  readonly alwaysSensitive: boolean
+  /** `CKA_EXTRACTABLE`: it could leave the token wrapped in another key. */
+  readonly extractable: boolean
+  /** `CKA_NEVER_EXTRACTABLE`: it never could. */
+  readonly neverExtractable: boolean
+}
+
 /** Signs with one private key that stays inside the HSM. */
 export interface HsmSigner {
   readonly keyType: KeyType
@@ -57,6 +69,8 @@ export interface KeyStore {
   /** Destroys every object of the generation, the private key first. Resolves when none was left. */
   destroy(keyId: KeyId): Promise<void>
   signer(keyId: KeyId): Promise<HsmSigner>
+  /** @throws LeafkeeperError `HSM_KEY_NOT_FOUND` */
+  protection(keyId: KeyId): Promise<KeyProtection>
   /** RFC 7512 URI of the private key, by token and `id=`, never with a PIN. */
   keyUri(keyId: KeyId): string
 }

@@ -1,7 +1,15 @@
 import type { Handle, PKCS11 } from 'pkcs11js'
 import type { KeyId, Pem } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
-import type { HsmSigner, KeyStore, KeyType, StoredGeneration, TokenDescription } from './key-store.ts'
+import { readAttributes } from './attributes.ts'
+import type {
+  HsmSigner,
+  KeyProtection,
+  KeyStore,
+  KeyType,
+  StoredGeneration,
+  TokenDescription,
+} from './key-store.ts'
 import { keyUriOf } from './key-uri.ts'
 import { checkAgentName, keyIdOf } from './object-name.ts'
 import type { IndexedGeneration, IndexedObject, ObjectIndex } from './object-index.ts'
@@ -113,6 +121,30 @@ export class TokenKeyStore implements KeyStore {
           ),
       }
     })
+  }
+
+  protection(keyId: KeyId): Promise<KeyProtection> {
+    return attempt(() =>
+      this.#fresh(() => {
+        const { handle } = this.#privateKey(keyId)
+        const names = [
+          'CKA_SENSITIVE',
+          'CKA_ALWAYS_SENSITIVE',
+          'CKA_EXTRACTABLE',
+          'CKA_NEVER_EXTRACTABLE',
+        ] as const
+        const values = this.#parts.connection.now('read how a key is guarded', (api, session) =>
+          readAttributes(api, session, handle, names),
+        )
+        const isSet = (name: (typeof names)[number]): boolean => values[name][0] === 1
+        return {
+          sensitive: isSet('CKA_SENSITIVE'),
+          alwaysSensitive: isSet('CKA_ALWAYS_SENSITIVE'),
+          extractable: isSet('CKA_EXTRACTABLE'),
+          neverExtractable: isSet('CKA_NEVER_EXTRACTABLE'),
+        }
+      }),
+    )
   }
 
   keyUri(keyId: KeyId): string {

@@ -13,7 +13,7 @@ const signing = { name: 'ECDSA', hash: 'SHA-256' }
 /** What a certificate of a test says; everything has a usual value. */
 export interface LeafOptions {
   readonly commonName?: string
-  readonly subject?: string
+  readonly subject?: string | x509.Name
   readonly notBefore?: Date
   readonly notAfter?: Date
   readonly extensions?: readonly x509.Extension[]
