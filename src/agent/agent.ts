@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events'
 import { LeafkeeperError } from '../errors.ts'
-import type { KeyType, StoredGeneration } from '../hsm/key-store.ts'
-import { openToken, type Token } from '../hsm/token.ts'
+import type { KeyProtection, KeyStore, KeyType, StoredGeneration } from '../hsm/key-store.ts'
+import { openToken } from '../hsm/open-token.ts'
+import type { HsmToken } from '../hsm/token.ts'
 import type { DeviceMessage } from '../hub/hub-transport.ts'
 import { Outbox } from '../hub/outbox.ts'
 import type { DeviceAgentEvents, RollReport } from './agent-events.ts'
@@ -51,7 +52,8 @@ export interface RollOptions {
 export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
   readonly #options: DeviceAgentOptions
   readonly #policy: Policy
-  readonly #token: Token
+  readonly #token: HsmToken
+  readonly #keyStore: KeyStore
   readonly #credentials: Credentials
   readonly #outbox: Outbox
   readonly #link: HubLink
@@ -87,11 +89,12 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
     }
   }
 
-  private constructor(options: DeviceAgentOptions, policy: Policy, token: Token) {
+  private constructor(options: DeviceAgentOptions, policy: Policy, token: HsmToken) {
     super()
     const { hub, issuer, provisioning, stateFolder, clock = systemClock } = options
     const commonName = requireRegistrationId(options.registrationId)
     const keyStore = token.keyStore(options.agentName ?? commonName)
+    this.#keyStore = keyStore
     this.#options = options
     this.#policy = policy
     this.#token = token
@@ -211,12 +214,28 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       connection: state.connection.phase,
       roll: state.roll.phase,
       assignment: state.assignment,
-      active: active?.certificate == null ? null : { ...active.certificate, generation: active.number },
+      active:
+        active === undefined || active.certificate === null
+          ? null
+          : { ...active.certificate, generation: active.number },
       generations: state.generations.map((g) => g.number),
       token: this.#token.description,
       unacknowledged: this.#outbox.size,
       lastError: error === null ? null : { code: error.code, message: error.message },
     }
+  }
+
+  /**
+   * The active private key: its RFC 7512 URI, and how the token guards it.
+   *
+   * @throws LeafkeeperError `HSM_KEY_NOT_FOUND` before the device has its first certificate
+   */
+  async describeKey(): Promise<KeyProtection & { readonly uri: string }> {
+    const active = activeGeneration(this.state)
+    if (active === undefined)
+      throw new LeafkeeperError('HSM_KEY_NOT_FOUND', { message: 'The device has no active key yet.' })
+    const { keyId } = await this.#credentials.stored(active.number)
+    return { uri: this.#keyStore.keyUri(keyId), ...(await this.#keyStore.protection(keyId)) }
   }
 
   /**

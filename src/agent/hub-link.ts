@@ -66,7 +66,6 @@ export class HubLink {
   ): Promise<void> {
     const connection = await this.#connectPrepared(generation, assignment, signal)
     this.#open.set(operation, connection)
-    this.#parts.outbox.attach(connection)
     if (this.#lastUsableAt !== null) this.#blackoutMs = performance.now() - this.#lastUsableAt
     this.#lastUsableAt = null
     void connection.ended.then((error) => this.#absorbEnd(operation, connection, error))
@@ -133,7 +132,9 @@ export class HubLink {
     }
     this.#takeovers += 1
     try {
-      return await prepared.connect(onMethod, signal)
+      const connection = await prepared.connect(onMethod, signal)
+      outbox.attach(connection)
+      return connection
     } catch (error) {
       // The hub has refused before it took anything over: the old connection goes on.
       if (this.#open.size > 0) this.#lastUsableAt = null

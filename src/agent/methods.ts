@@ -50,7 +50,7 @@ export function agentMethods(target: MethodTarget, application: MethodTable): Me
 }
 
 function rollCertificate(target: MethodTarget, payload: unknown): MethodAnswer {
-  const wanted = payload === undefined || payload === null ? {} : payload
+  const wanted = payload ?? {}
   if (typeof wanted !== 'object') return invalid('a JSON object', payload)
   const { mode = 'expiry', keyType } = wanted as { mode?: unknown; keyType?: unknown }
   if (mode !== 'expiry' && mode !== 'breach') return invalid('mode to be "expiry" or "breach"', mode)

@@ -1,5 +1,5 @@
 import type { KeyType } from '../hsm/key-store.ts'
-import type { TokenOptions } from '../hsm/token.ts'
+import type { OpenTokenOptions } from '../hsm/open-token.ts'
 import type { HubTransport } from '../hub/hub-transport.ts'
 import type { OutboxOptions } from '../hub/outbox.ts'
 import type { Issuer } from '../issuer/issuer.ts'
@@ -17,7 +17,7 @@ export interface DeviceAgentOptions {
    */
   readonly registrationId: string
   /** The token that holds the keys. Agents of one process may share it. */
-  readonly token: TokenOptions
+  readonly token: OpenTokenOptions
   /** The name of this agent's keys on the token. Default: the registration id. */
   readonly agentName?: string
   /** The type of new keys. Default `EC-P256`. */

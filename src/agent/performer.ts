@@ -1,7 +1,7 @@
 import { checkIssuedChain } from '../certificate/check-issued-chain.ts'
 import { readCertificate } from '../certificate/read-certificate.ts'
 import { createCertificateRequest } from '../certificate/request.ts'
-import type { DeviceId, KeyId, Pem } from '../brands.ts'
+import type { DeviceId, KeyId, Pem, Thumbprint } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
 import type { KeyStore } from '../hsm/key-store.ts'
 import type { Issuer } from '../issuer/issuer.ts'
@@ -115,7 +115,9 @@ export class Performer {
         ticket: answer.ticket,
         retryAfterMs: answer.retryAfterMs,
       }
-    const inUse = state.generations.flatMap((g) => (g.certificate === null ? [] : [g.certificate.thumbprint]))
+    const inUse = state.generations.flatMap((g) =>
+      g.certificate === null ? [] : [g.certificate.thumbprint as Thumbprint],
+    )
     const chain = checkIssuedChain({
       chain: answer.chain,
       publicKey: signer.publicKey,

@@ -50,5 +50,5 @@ function speaksOf({ roll }: AgentState, requestId: string): boolean {
   if (roll.phase === 'idle') return false
   if (roll.plan.requestId === requestId) return true
   if ('next' in roll && roll.next?.requestId === requestId) return true
-  return 'overtakenBy' in roll && roll.overtakenBy?.requestId === requestId
+  return 'overtakenBy' in roll && roll.overtakenBy.requestId === requestId
 }

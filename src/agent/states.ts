@@ -1,5 +1,7 @@
 import type { ErrorCode } from '../error-table.ts'
 
+export type { ErrorCode } from '../error-table.ts'
+
 /** An instant: milliseconds since 1970-01-01T00:00:00Z. Deadlines are always instants, never durations. */
 export type Instant = number
 

@@ -1,8 +1,7 @@
-import type { ErrorCode } from '../error-table.ts'
 import type { AgentEvent, Failure } from './events.ts'
 import { begin, candidates, change, registering, retryAt, type Draft } from './step-draft.ts'
 import { commit } from './step-roll.ts'
-import type { AgentState, Assignment, Connection, Instant } from './states.ts'
+import type { AgentState, Assignment, Connection, ErrorCode, Instant } from './states.ts'
 
 type Connected = Extract<Connection, { phase: 'connected' }>
 type Connecting = Extract<Connection, { phase: 'connecting' }>

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { KeyId, Pem } from '../brands.ts'
 import { LeafkeeperError, messageOf } from '../errors.ts'
@@ -10,12 +9,18 @@ import { readAttributes } from './attributes.ts'
 import type { TlsBinding } from './tls-binding.ts'
 import type { TokenConnection } from './token-connection.ts'
 
+interface KeptContext {
+  readonly chain: Pem
+  readonly trustedAuthorities: string | undefined
+  readonly context: SecureContext
+}
+
 /** {@link TlsBinding} by OpenSSL's `pkcs11` engine (libp11), which shares the module and the login of this process. */
 export class EngineBinding implements TlsBinding {
   readonly #connection: TokenConnection
   readonly #index: ObjectIndex
   readonly #engine: string | undefined
-  readonly #contexts = new Map<string, Map<string, SecureContext>>()
+  readonly #contexts = new Map<string, readonly KeptContext[]>()
 
   /** @param engine Path of `pkcs11.so`; `undefined` when it was not found. */
   constructor(connection: TokenConnection, index: ObjectIndex, engine: string | undefined) {
@@ -31,15 +36,12 @@ export class EngineBinding implements TlsBinding {
 
   secureContext(keyUri: string, chain: Pem, trustedAuthorities: string | undefined): SecureContext {
     this.#connection.ensure()
-    const contexts = this.#contexts.get(keyUri) ?? new Map<string, SecureContext>()
-    this.#contexts.set(keyUri, contexts)
-    const key = createHash('sha256')
-      .update(JSON.stringify([chain, trustedAuthorities ?? null]))
-      .digest('base64')
-    const kept = contexts.get(key)
-    if (kept !== undefined) return kept
+    // A handshake looks here: comparing texts that are the same objects costs less than a digest of them.
+    const contexts = this.#contexts.get(keyUri) ?? []
+    const kept = contexts.find((one) => one.chain === chain && one.trustedAuthorities === trustedAuthorities)
+    if (kept !== undefined) return kept.context
     const context = this.#create(keyUri, chain, trustedAuthorities)
-    contexts.set(key, context)
+    this.#contexts.set(keyUri, [...contexts, { chain, trustedAuthorities, context }])
     return context
   }
 

@@ -1,0 +1,44 @@
+import { parseArgs } from 'node:util'
+import { freshToken } from '../story/fresh-token.ts'
+import { measureBlackout } from './blackout.ts'
+import { measureHandshakes } from './handshake.ts'
+
+const { values } = parseArgs({ options: { json: { type: 'boolean', default: false } } })
+const note = (text: string): void => void process.stderr.write(`${text}\n`)
+
+const token = await freshToken('bench')
+try {
+  note('Handshakes, HSM key against key file ...')
+  const handshakes = await measureHandshakes(token.options)
+  note('Rolls, hub leaves the old session alone, against a plain open() ...')
+  const kept = await measureBlackout(token.options, 'keep-session')
+  note('Rolls, hub cuts the old session when DPS rewrites its record ...')
+  const cut = await measureBlackout(token.options, 'cut-session')
+  const figures = {
+    ...handshakes,
+    ...kept,
+    blackoutCutMs: cut.blackoutMs,
+    blackoutCutRatio: cut.blackoutRatio,
+  }
+  const rounded = Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, round(value)]))
+  process.stdout.write(values.json ? `${JSON.stringify(rounded)}\n` : inWords(rounded))
+} finally {
+  await token.remove()
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000
+}
+
+function inWords(figures: Readonly<Record<string, number>>): string {
+  const rows: [string, string][] = [
+    ['TLS handshake, HSM key : key file', 'handshakeRatio'],
+    ['  with the key looked up anew', 'handshakeFreshRatio'],
+    ['plain open() of the official client, ms', 'openMs'],
+    ['roll without a usable connection, ms', 'blackoutMs'],
+    ['  against the plain open()', 'blackoutRatio'],
+    ['roll at a hub that cuts the old session, ms', 'blackoutCutMs'],
+    ['  against the plain open()', 'blackoutCutRatio'],
+  ]
+  return `${rows.map(([title, name]) => `${title.padEnd(48)}${String(figures[name])}`).join('\n')}\n`
+}

@@ -1,0 +1,46 @@
+/** leafkeeper: keeps the leaf key of an Azure IoT device in its HSM, and its certificate fresh. */
+export { DeviceAgent, type RollOptions } from './agent/agent.ts'
+export type { DeviceAgentEvents, RollReport, Transition } from './agent/agent-events.ts'
+export { systemClock, type Clock } from './agent/clock.ts'
+export type { MethodTable } from './agent/methods.ts'
+export type { DeviceAgentOptions } from './agent/options.ts'
+export { defaultPolicy, type PolicyOptions } from './agent/policy.ts'
+export type { AgentStatus } from './agent/status.ts'
+export type {
+  AgentState,
+  Assignment,
+  Backoff,
+  CertificateFacts,
+  Connection,
+  Generation,
+  Roll,
+  RollMode,
+} from './agent/states.ts'
+export type { DeviceId, KeyId, Pem, Thumbprint } from './brands.ts'
+export { errorTable } from './error-table.ts'
+export { LeafkeeperError, type ErrorCode, type LeafkeeperErrorDetails } from './errors.ts'
+export { initialiseToken, type NewToken } from './hsm/initialise-token.ts'
+export type {
+  HsmSigner,
+  KeyProtection,
+  KeyStore,
+  KeyType,
+  StoredGeneration,
+  TokenDescription,
+} from './hsm/key-store.ts'
+export { openToken, type OpenTokenOptions } from './hsm/open-token.ts'
+export type { PinSource } from './hsm/pin-source.ts'
+export { loadProfile, modulePath, type HsmProfile } from './hsm/profile.ts'
+export { prepareSoftHsm } from './hsm/softhsm.ts'
+export type { TlsBinding } from './hsm/tls-binding.ts'
+export type { HsmToken } from './hsm/token.ts'
+export { hubOverMqtt } from './hub/hub-over-mqtt.ts'
+export type { DeviceMessage, HubTransport, MethodAnswer, MethodRequest } from './hub/hub-transport.ts'
+export type { OutboxOptions } from './hub/outbox.ts'
+export { functionIssuer, type IssuerFunctions } from './issuer/function-issuer.ts'
+export type { IssueAnswer, IssueRequest, Issuer } from './issuer/issuer.ts'
+export { dpsOverMqtt } from './provisioning/dps-over-mqtt.ts'
+export type { ProvisioningService, Registration } from './provisioning/provisioning-service.ts'
+export { Secret } from './secret.ts'
+export type { DeviceCredential } from './transport/credential.ts'
+export type { NetworkOptions } from './transport/network.ts'
