@@ -34,7 +34,7 @@ export interface ConnectionOptions {
  */
 export class TokenConnection {
   readonly module: Pkcs11Module
-  /** Key generation takes turns: SoftHSM corrupts its store when two run at a time (SoftHSMv2#573). */
+  /** Writes take turns: SoftHSM corrupts its store when two run at a time (SoftHSMv2#573). */
   readonly turns = new OneAtATime()
   readonly #pin: Secret
   readonly #pool: SessionPool
@@ -143,6 +143,7 @@ export class TokenConnection {
 
   /** Lets running calls end, logs out and closes the sessions. */
   async close(): Promise<void> {
+    await this.turns.close()
     this.#closed = true
     await this.#pool.close()
     try {

@@ -17,7 +17,7 @@ import { isHandleStale } from './pkcs11-error.ts'
 import { readGeneration } from './stored-generation.ts'
 import type { TokenConnection } from './token-connection.ts'
 import { signOnToken } from './token-signer.ts'
-import type { TokenWriter } from './token-writer.ts'
+import type { PresentGeneration, TokenWriter } from './token-writer.ts'
 
 /** What the key stores of one token share. */
 export interface KeyStoreParts {
@@ -70,12 +70,11 @@ export class TokenKeyStore implements KeyStore {
 
   list(): Promise<readonly StoredGeneration[]> {
     return attempt(() =>
-      this.#fresh(() => {
-        const generations = this.#generations()
-        return this.#parts.connection.now('list the keys', (api, session) =>
-          generations.map((generation) => readGeneration(api, session, generation)),
-        )
-      }),
+      this.#fresh(() =>
+        this.#parts.connection.now('list the keys', (api, session) =>
+          this.#generations().map((generation) => readGeneration(api, session, generation)),
+        ),
+      ),
     )
   }
 
@@ -83,12 +82,7 @@ export class TokenKeyStore implements KeyStore {
     return this.#parts.connection.turns.run(() =>
       attempt(() => {
         this.#fresh(() => {
-          const generation = this.#find(keyId)
-          const stored = generation && this.#read(generation)
-          if (generation === undefined || stored?.publicKey === undefined || !stored.hasPrivateKey) {
-            return this.#absent(keyId)
-          }
-          this.#parts.writer.storeChain(this.#agentName, generation, stored.publicKey, chain)
+          this.#parts.writer.storeChain(() => this.#present(keyId), chain)
         })
       }),
     )
@@ -105,10 +99,7 @@ export class TokenKeyStore implements KeyStore {
 
   signer(keyId: KeyId): Promise<HsmSigner> {
     return attempt(() => {
-      const stored = this.#fresh(() => {
-        const generation = this.#find(keyId)
-        return generation && this.#read(generation)
-      })
+      const stored = this.#fresh(() => this.#read(keyId))
       const { keyType, publicKey } = stored ?? {}
       if (!stored?.hasPrivateKey || keyType === undefined || publicKey === undefined)
         return this.#absent(keyId)
@@ -153,10 +144,7 @@ export class TokenKeyStore implements KeyStore {
 
   /** The generation, when it has a whole key pair of this type; `undefined` when it must be made. */
   #usable(keyId: KeyId, keyType: KeyType): StoredGeneration | undefined {
-    const stored = this.#fresh(() => {
-      const generation = this.#find(keyId)
-      return generation && this.#read(generation)
-    })
+    const stored = this.#fresh(() => this.#read(keyId))
     if (stored?.publicKey === undefined || !stored.hasPrivateKey) return undefined
     if (stored.keyType === keyType) return stored
     throw new LeafkeeperError('HSM_KEY_EXISTS', {
@@ -166,8 +154,7 @@ export class TokenKeyStore implements KeyStore {
 
   #destroyAll(keyId: KeyId): void {
     this.#fresh(() => {
-      const generation = this.#find(keyId)
-      if (generation !== undefined) this.#parts.writer.destroy(this.#agentName, generation)
+      this.#parts.writer.destroy(this.#agentName, () => this.#find(keyId))
     })
   }
 
@@ -179,10 +166,20 @@ export class TokenKeyStore implements KeyStore {
     return this.#generations().find((generation) => generation.keyId === keyId)
   }
 
-  #read(generation: IndexedGeneration): StoredGeneration {
-    return this.#parts.connection.now('read a key', (api, session) =>
-      readGeneration(api, session, generation),
-    )
+  #read(keyId: KeyId): StoredGeneration | undefined {
+    return this.#parts.connection.now('read a key', (api, session) => {
+      const generation = this.#find(keyId)
+      return generation && readGeneration(api, session, generation)
+    })
+  }
+
+  /** The generation to store certificates beside. */
+  #present(keyId: KeyId): PresentGeneration {
+    const generation = this.#find(keyId)
+    const { publicKey, hasPrivateKey } = this.#read(keyId) ?? {}
+    if (generation === undefined || publicKey === undefined || hasPrivateKey !== true)
+      return this.#absent(keyId)
+    return { ...generation, agentName: this.#agentName, publicKey }
   }
 
   #privateKey(keyId: KeyId): IndexedObject {

@@ -1,4 +1,4 @@
-import { X509Certificate, type KeyObject } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
 import type { KeyId, Pem } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
 import { certificateTemplate, keyPairTemplates, offeredKeyTypes } from './key-template.ts'
@@ -21,7 +21,18 @@ export interface NewKeyPair {
   readonly keyType: KeyType
 }
 
-/** Writes to the token and keeps the index in step. After a failure the token is read again before the next use. */
+/** A generation whose key pair is on the token. */
+export interface PresentGeneration extends IndexedGeneration {
+  readonly agentName: string
+  readonly publicKey: Uint8Array
+}
+
+/**
+ * Writes to the token and keeps the index in step. After a failure the token is read again before the next use.
+ *
+ * Handles are looked up inside each call, by `find`: when a call is repeated after the sessions were lost, those of
+ * before may name other objects.
+ */
 export class TokenWriter {
   readonly #connection: TokenConnection
   readonly #index: ObjectIndex
@@ -62,21 +73,22 @@ export class TokenWriter {
    *
    * @throws LeafkeeperError `CERT_UNREADABLE`, `CERT_KEY_MISMATCH`, `HSM_TOKEN_FULL`
    */
-  storeChain(agentName: string, generation: IndexedGeneration, publicKey: Uint8Array, chain: Pem): void {
+  storeChain(find: () => PresentGeneration, chain: Pem): void {
     const wanted = certificatesInPem(chain)
     const leaf = wanted[0]
     if (leaf === undefined) {
       throw new LeafkeeperError('CERT_UNREADABLE', { message: 'There is no certificate to store.' })
     }
-    if (Buffer.compare(toPublicKey(leafKey(leaf)).spki, publicKey) !== 0) {
-      throw new LeafkeeperError('CERT_KEY_MISMATCH', {
-        message: 'The certificate to store is not for the key pair it would be stored beside.',
-      })
-    }
-    const { keyId, number, objects } = generation
-    const name = { keyId, label: objectLabel(agentName, number) }
+    const leafKey = publicKeyOf(leaf)
     try {
       this.#connection.now('store a certificate', (api, session) => {
+        const { agentName, keyId, number, objects, publicKey } = find()
+        if (Buffer.compare(leafKey, publicKey) !== 0) {
+          throw new LeafkeeperError('CERT_KEY_MISMATCH', {
+            message: 'The certificate to store is not for the key pair it would be stored beside.',
+          })
+        }
+        const name = { keyId, label: objectLabel(agentName, number) }
         const stored = readCertificates(api, session, objects)
         const isStored = (der: Buffer): boolean => stored.some((other) => other.der.equals(der))
         for (const der of wanted.toReversed().filter((each) => !isStored(each))) {
@@ -96,17 +108,15 @@ export class TokenWriter {
   }
 
   /** Destroys every object of a generation, the private key first. */
-  destroy(agentName: string, { keyId, objects }: IndexedGeneration): void {
+  destroy(agentName: string, find: () => IndexedGeneration | undefined): void {
     const order = { private: 0, public: 1, certificate: 2 }
-    const sorted = [...objects].sort((one, other) => order[one.kind] - order[other.kind])
     try {
       this.#connection.now('destroy a key', (api, session) => {
-        for (const object of sorted) {
-          try {
-            api.C_DestroyObject(session, object.handle)
-          } catch (thrown) {
-            if (ckrName(thrown) !== 'CKR_OBJECT_HANDLE_INVALID') throw thrown
-          }
+        const generation = find()
+        if (generation === undefined) return
+        const { keyId, objects } = generation
+        for (const object of [...objects].sort((one, other) => order[one.kind] - order[other.kind])) {
+          api.C_DestroyObject(session, object.handle)
           this.#index.remove(agentName, keyId, object)
         }
       })
@@ -137,9 +147,9 @@ export class TokenWriter {
   }
 }
 
-function leafKey(der: Buffer): KeyObject {
+function publicKeyOf(der: Buffer): Uint8Array {
   try {
-    return new X509Certificate(der).publicKey
+    return toPublicKey(new X509Certificate(der).publicKey).spki
   } catch (cause) {
     throw new LeafkeeperError('CERT_UNREADABLE', {
       message: 'The leaf to store is not a certificate.',
