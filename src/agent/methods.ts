@@ -13,7 +13,7 @@ export interface MethodTarget {
   reprovision(): void
   /** Says why a roll cannot begin now; `undefined` when it can. */
   rollObstacle(mode: Exclude<RollMode, 'bootstrap'>): string | undefined
-  beginRoll(request: { mode: Exclude<RollMode, 'bootstrap'>; keyType?: KeyType }): string
+  beginRoll(request: { mode: Exclude<RollMode, 'bootstrap'>; keyType?: KeyType }): void
 }
 
 const keyTypes: readonly KeyType[] = ['EC-P256', 'EC-P384', 'RSA-2048', 'RSA-3072']

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { createEnrollingWorld, temporaryFolder } from '../support/world.ts'
+import { createEnrollingWorld } from '../support/world.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 describe('D1: leaf keys live in an HSM, and the certificate is kept with them', () => {
   it('makes keys that the token calls sensitive and never extractable, and keeps the certificate beside them', async () => {

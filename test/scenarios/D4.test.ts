@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { DeviceAgent } from 'leafkeeper'
-import { createWorld, hubThumbprint, next, temporaryFolder } from '../support/world.ts'
+import { createWorld, hubThumbprint, next } from '../support/world.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 describe('D4: in a group whose authorities did not change, the new leaf is recognised', () => {
   it('by DPS always: it writes the new thumbprint when the device registers', async () => {

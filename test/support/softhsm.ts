@@ -36,8 +36,10 @@ export const softHsmModule = modulePath(loadProfile('softhsm'))
  * Makes a SoftHSM with one token for this process. SoftHSM reads its configuration once a process and vitest gives
  * each test file a process of its own: call it once a file, before anything opens the module.
  */
-export function createTestHsm(label = `test-${randomBytes(4).toString('hex')}`): TestHsm {
-  const folder = mkdtempSync(join(tmpdir(), 'leafkeeper-hsm-'))
+export function createTestHsm(
+  label = `test-${randomBytes(4).toString('hex')}`,
+  folder = mkdtempSync(join(tmpdir(), 'leafkeeper-hsm-')),
+): TestHsm {
   Object.assign(process.env, prepareSoftHsm(folder))
   const pin = new Secret(randomBytes(6).toString('hex'))
   const soPin = new Secret(randomBytes(6).toString('hex'))

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest'
+import { completePolicy, defaultPolicy, type PolicyOptions } from '../../src/agent/policy.ts'
+import { requireRegistrationId } from '../../src/agent/registration-id.ts'
+
+describe('a registration id', () => {
+  it.each(['a', 'Gateway-7', 'a.b_c:d-', 'x'.repeat(64)])('may be %s', (id) => {
+    expect(requireRegistrationId(id)).toBe(id)
+  })
+
+  it.each(['', 'ends.', 'with space', 'x'.repeat(65), 'über', 'new\nline', 'a/b'])('may not be %j', (id) => {
+    expect(() => requireRegistrationId(id)).toThrow(
+      expect.objectContaining({
+        code: 'AGENT_CONFIG_INVALID',
+        message: expect.stringContaining(JSON.stringify(id)) as unknown,
+      }) as Error,
+    )
+  })
+})
+
+describe('a policy', () => {
+  it('is complete with nothing set', () => {
+    expect(completePolicy({}, true)).toEqual({ ...defaultPolicy, dps: true })
+  })
+
+  const wrong: [PolicyOptions, string][] = [
+    [{ overlapMs: -1 }, 'policy.overlapMs'],
+    [{ stableAfterMs: Number.NaN }, 'policy.stableAfterMs'],
+    [{ askDpsAfterAttempts: 0 }, 'policy.askDpsAfterAttempts'],
+    [{ retry: { baseMs: 0, capMs: 10 } }, 'policy.retry.baseMs'],
+    [{ refusal: { baseMs: 100, capMs: 10 } }, 'policy.refusal.capMs'],
+    [{ debounce: { baseMs: 1, capMs: Number.POSITIVE_INFINITY } }, 'policy.debounce.capMs'],
+  ]
+
+  it.each(wrong)('%j is refused by name', (options, path) => {
+    expect(() => completePolicy(options, true)).toThrow(
+      expect.objectContaining({
+        code: 'AGENT_CONFIG_INVALID',
+        message: expect.stringContaining(path) as unknown,
+      }) as Error,
+    )
+  })
+})
