@@ -66,10 +66,7 @@ export class EngineBinding implements TlsBinding {
         ...(trustedAuthorities === undefined ? {} : { ca: trustedAuthorities }),
       })
     } catch (cause) {
-      if (
-        codeOf(cause) === 'ERR_CRYPTO_ENGINE_UNKNOWN' ||
-        /engine .* was not found/i.test(messageOf(cause))
-      ) {
+      if (isEngineUnknown(cause)) {
         unbindEngine()
         throw new LeafkeeperError('TLS_ENGINE_MISSING', {
           message: `OpenSSL could not load the engine ${this.#engine ?? 'pkcs11'}: ${messageOf(cause)}.`,
@@ -113,6 +110,16 @@ export class EngineBinding implements TlsBinding {
       ...(reason === undefined ? {} : { reason }),
     })
   }
+}
+
+/** Node says it with a code where OpenSSL left no error, and otherwise with OpenSSL's errors as they are. */
+function isEngineUnknown(thrown: unknown): boolean {
+  if (codeOf(thrown) === 'ERR_CRYPTO_ENGINE_UNKNOWN') return true
+  const stack: unknown =
+    thrown instanceof Error && 'opensslErrorStack' in thrown ? thrown.opensslErrorStack : []
+  return /no such engine|dso not found|could not load the shared library/.test(
+    `${messageOf(thrown)} ${Array.isArray(stack) ? stack.join() : ''}`,
+  )
 }
 
 function codeOf(thrown: unknown): string | undefined {

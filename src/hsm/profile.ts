@@ -12,8 +12,19 @@ export interface HsmQuirks {
   readonly omitAttributes?: readonly string[]
   /** The most sessions to open at a time; without it the token's own limit, or 8. */
   readonly maxSessions?: number
-  /** Return values that a write gives where the standard has CKR_DEVICE_MEMORY. */
-  readonly fullTokenErrors?: readonly string[]
+  /**
+   * Where the module keeps its objects as files, if it does not notice a full disk: then leafkeeper looks before it
+   * writes. (SoftHSM 2.6.1 reports success for an object that was not written.)
+   */
+  readonly storage?: TokenStorage
+}
+
+/** Names a folder by the module's own configuration. */
+export interface TokenStorage {
+  /** Environment variable with the path of the configuration file. */
+  readonly environment: string
+  /** What the file calls the folder: `key = folder`. */
+  readonly key: string
 }
 
 /** What leafkeeper knows of one kind of PKCS#11 module: a file of `hsm-config/`. */
@@ -80,7 +91,7 @@ function toProfile(value: unknown): HsmProfile {
 
 function toQuirks(value: unknown): HsmQuirks {
   if (!isRecord(value)) throw new TypeError('"quirks" must be an object')
-  const { libraryParameters, environment, omitAttributes, maxSessions, fullTokenErrors, ...unknown } = value
+  const { libraryParameters, environment, omitAttributes, maxSessions, storage, ...unknown } = value
   const [stranger] = Object.keys(unknown)
   if (stranger !== undefined) throw new TypeError(`"quirks.${stranger}" is not known`)
   if (libraryParameters !== undefined && typeof libraryParameters !== 'string') {
@@ -94,8 +105,15 @@ function toQuirks(value: unknown): HsmQuirks {
     ...(maxSessions === undefined ? {} : { maxSessions }),
     ...texts('environment', environment),
     ...texts('omitAttributes', omitAttributes),
-    ...texts('fullTokenErrors', fullTokenErrors),
+    ...(storage === undefined ? {} : { storage: toStorage(storage) }),
   }
+}
+
+function toStorage(value: unknown): TokenStorage {
+  if (isRecord(value) && typeof value['environment'] === 'string' && typeof value['key'] === 'string') {
+    return { environment: value['environment'], key: value['key'] }
+  }
+  throw new TypeError('"quirks.storage" must have "environment" and "key"')
 }
 
 function texts<Name extends string>(name: Name, value: unknown): Partial<Record<Name, string[]>> {

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
-import type { Handle, PKCS11 } from 'pkcs11js'
+import pkcs11, { type Handle, type PKCS11 } from 'pkcs11js'
+import type { KeyId } from '../brands.ts'
 import { readAttributes } from './attributes.ts'
 import type { StoredGeneration } from './key-store.ts'
 import type { IndexedGeneration, IndexedObject } from './object-index.ts'
@@ -22,8 +23,7 @@ export function readGeneration(
   const publicKey = publicObject && readPublicKey(api, session, publicObject.handle)
   const certificates = readCertificates(api, session, objects)
   const privateKey = objects.find(({ kind }) => kind === 'private')
-  // Reading anything of it makes sure that it is still there.
-  if (privateKey !== undefined) readAttributes(api, session, privateKey.handle, ['CKA_ID'])
+  if (privateKey !== undefined) checkIdentity(api, session, privateKey, keyId)
   return {
     keyId,
     number,
@@ -37,6 +37,18 @@ export function readGeneration(
         certificates.map(({ der }) => der),
       ),
   }
+}
+
+/**
+ * Makes sure that a remembered handle still names an object of this generation: handles are numbers, and a module may
+ * give one again when somebody else has destroyed its object.
+ *
+ * @throws what pkcs11js throws for CKR_OBJECT_HANDLE_INVALID
+ */
+export function checkIdentity(api: PKCS11, session: Handle, { handle }: IndexedObject, keyId: KeyId): void {
+  const { CKA_ID: id } = readAttributes(api, session, handle, ['CKA_ID'])
+  if (id.toString('hex') === keyId) return
+  throw new pkcs11.Pkcs11Error('CKR_OBJECT_HANDLE_INVALID:130', pkcs11.CKR_OBJECT_HANDLE_INVALID)
 }
 
 /** The certificates of one generation, in no order. */

@@ -1,7 +1,6 @@
 import type { Handle, PKCS11 } from 'pkcs11js'
 import type { KeyId, Pem } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
-import { readAttributes } from './attributes.ts'
 import type {
   HsmSigner,
   KeyProtection,
@@ -10,6 +9,7 @@ import type {
   StoredGeneration,
   TokenDescription,
 } from './key-store.ts'
+import { readProtection } from './key-protection.ts'
 import { keyUriOf } from './key-uri.ts'
 import { checkAgentName, keyIdOf } from './object-name.ts'
 import type { IndexedGeneration, IndexedObject, ObjectIndex } from './object-index.ts'
@@ -32,14 +32,14 @@ export interface KeyStoreParts {
 export class TokenKeyStore implements KeyStore {
   readonly #parts: KeyStoreParts
   readonly #agentName: string
-  /** The first reading of the token that shows all an earlier process of this agent wrote. */
-  readonly #since: number
+  /** The first reading of the token that shows all that an earlier process of this agent wrote. */
+  readonly #firstReading: number
 
   constructor(agentName: string, parts: KeyStoreParts) {
     checkAgentName(agentName)
     this.#agentName = agentName
     this.#parts = parts
-    this.#since = parts.index.upcomingReading
+    this.#firstReading = parts.index.upcomingReading
   }
 
   get token(): TokenDescription {
@@ -56,6 +56,7 @@ export class TokenKeyStore implements KeyStore {
     const agentName = this.#agentName
     const keyId = keyIdOf(agentName, number)
     return await connection.turns.run(async () => {
+      await this.#caughtUp()
       const present = this.#usable(keyId, keyType)
       if (present !== undefined) return present
       await writer.generate({ agentName, number, keyId, keyType }, () => {
@@ -68,73 +69,53 @@ export class TokenKeyStore implements KeyStore {
     })
   }
 
-  list(): Promise<readonly StoredGeneration[]> {
-    return attempt(() =>
-      this.#fresh(() =>
-        this.#parts.connection.now('list the keys', (api, session) =>
-          this.#generations().map((generation) => readGeneration(api, session, generation)),
-        ),
+  async list(): Promise<readonly StoredGeneration[]> {
+    await this.#caughtUp()
+    return this.#fresh(() =>
+      this.#parts.connection.now('list the keys', (api, session) =>
+        this.#generations().map((generation) => readGeneration(api, session, generation)),
       ),
     )
   }
 
-  storeCertificate(keyId: KeyId, chain: Pem): Promise<void> {
-    return this.#parts.connection.turns.run(() =>
-      attempt(() => {
-        this.#fresh(() => {
-          this.#parts.writer.storeChain(() => this.#present(keyId), chain)
-        })
-      }),
-    )
-  }
-
-  destroy(keyId: KeyId): Promise<void> {
-    return this.#parts.connection.turns.run(() =>
-      attempt(() => {
-        this.#parts.onDestroy(this.keyUri(keyId))
-        this.#destroyAll(keyId)
-      }),
-    )
-  }
-
-  signer(keyId: KeyId): Promise<HsmSigner> {
-    return attempt(() => {
-      const stored = this.#fresh(() => this.#read(keyId))
-      const { keyType, publicKey } = stored ?? {}
-      if (!stored?.hasPrivateKey || keyType === undefined || publicKey === undefined)
-        return this.#absent(keyId)
-      return {
-        keyType,
-        publicKey,
-        sign: (data, hash) =>
-          this.#freshLater('sign', (api, session) =>
-            signOnToken(api, session, this.#privateKey(keyId).handle, { keyType, data, hash }),
-          ),
-      }
+  async storeCertificate(keyId: KeyId, chain: Pem): Promise<void> {
+    await this.#parts.connection.turns.run(async () => {
+      await this.#caughtUp()
+      this.#fresh(() => {
+        this.#parts.writer.storeChain(() => this.#present(keyId), chain)
+      })
     })
   }
 
-  protection(keyId: KeyId): Promise<KeyProtection> {
-    return attempt(() =>
-      this.#fresh(() => {
-        const { handle } = this.#privateKey(keyId)
-        const names = [
-          'CKA_SENSITIVE',
-          'CKA_ALWAYS_SENSITIVE',
-          'CKA_EXTRACTABLE',
-          'CKA_NEVER_EXTRACTABLE',
-        ] as const
-        const values = this.#parts.connection.now('read how a key is guarded', (api, session) =>
-          readAttributes(api, session, handle, names),
-        )
-        const isSet = (name: (typeof names)[number]): boolean => values[name][0] === 1
-        return {
-          sensitive: isSet('CKA_SENSITIVE'),
-          alwaysSensitive: isSet('CKA_ALWAYS_SENSITIVE'),
-          extractable: isSet('CKA_EXTRACTABLE'),
-          neverExtractable: isSet('CKA_NEVER_EXTRACTABLE'),
-        }
-      }),
+  async destroy(keyId: KeyId): Promise<void> {
+    await this.#parts.connection.turns.run(async () => {
+      await this.#caughtUp()
+      this.#parts.onDestroy(this.keyUri(keyId))
+      this.#destroyAll(keyId)
+    })
+  }
+
+  async signer(keyId: KeyId): Promise<HsmSigner> {
+    await this.#caughtUp()
+    const stored = this.#fresh(() => this.#read(keyId))
+    const { keyType, publicKey } = stored ?? {}
+    if (!stored?.hasPrivateKey || keyType === undefined || publicKey === undefined) return this.#absent(keyId)
+    return {
+      keyType,
+      publicKey,
+      sign: (data, hash) =>
+        this.#freshLater('sign', (api, session) =>
+          signOnToken(api, session, this.#privateKey(keyId).handle, { keyType, data, hash }),
+        ),
+    }
+  }
+
+  async protection(keyId: KeyId): Promise<KeyProtection> {
+    await this.#caughtUp()
+    return this.#fresh(() =>
+      this.#parts.connection.now('read how a key is guarded', (api, session) =>
+        readProtection(api, session, this.#privateKey(keyId).handle),
+      ),
     )
   }
 
@@ -154,12 +135,16 @@ export class TokenKeyStore implements KeyStore {
 
   #destroyAll(keyId: KeyId): void {
     this.#fresh(() => {
-      this.#parts.writer.destroy(this.#agentName, () => this.#find(keyId))
+      this.#parts.writer.destroy(() => this.#find(keyId))
     })
   }
 
+  async #caughtUp(): Promise<void> {
+    await this.#parts.index.caughtUp(this.#firstReading)
+  }
+
   #generations(): readonly IndexedGeneration[] {
-    return this.#parts.index.generations(this.#agentName, this.#since)
+    return this.#parts.index.generations(this.#agentName)
   }
 
   #find(keyId: KeyId): IndexedGeneration | undefined {
@@ -179,7 +164,7 @@ export class TokenKeyStore implements KeyStore {
     const { publicKey, hasPrivateKey } = this.#read(keyId) ?? {}
     if (generation === undefined || publicKey === undefined || hasPrivateKey !== true)
       return this.#absent(keyId)
-    return { ...generation, agentName: this.#agentName, publicKey }
+    return { ...generation, publicKey }
   }
 
   #privateKey(keyId: KeyId): IndexedObject {
@@ -215,11 +200,4 @@ export class TokenKeyStore implements KeyStore {
       message: `Token "${this.token.label}" has no key pair of ${this.#agentName} with the id ${keyId}.`,
     })
   }
-}
-
-/** Does it now, and gives what it throws as a rejection. */
-function attempt<Result>(work: () => Result): Promise<Result> {
-  return new Promise((resolve) => {
-    resolve(work())
-  })
 }

@@ -1,29 +1,26 @@
 import { X509Certificate } from 'node:crypto'
-import type { KeyId, Pem } from '../brands.ts'
+import type { Pem } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
 import { certificateTemplate, keyPairTemplates, offeredKeyTypes } from './key-template.ts'
 import type { KeyType } from './key-store.ts'
 import { keyTypes } from './key-types.ts'
 import { objectLabel } from './object-name.ts'
-import type { IndexedGeneration, ObjectIndex } from './object-index.ts'
+import type { IndexedGeneration, ObjectIndex, Owner } from './object-index.ts'
 import { certificatesInPem } from './pem.ts'
 import { ckrName } from './pkcs11-error.ts'
 import type { HsmQuirks } from './profile.ts'
 import { toPublicKey } from './public-key.ts'
-import { readCertificates } from './stored-generation.ts'
+import { checkIdentity, readCertificates } from './stored-generation.ts'
+import { hasRoom } from './token-room.ts'
 import type { TokenConnection } from './token-connection.ts'
 
 /** The key pair to make. */
-export interface NewKeyPair {
-  readonly agentName: string
-  readonly number: number
-  readonly keyId: KeyId
+export interface NewKeyPair extends Owner {
   readonly keyType: KeyType
 }
 
 /** A generation whose key pair is on the token. */
 export interface PresentGeneration extends IndexedGeneration {
-  readonly agentName: string
   readonly publicKey: Uint8Array
 }
 
@@ -53,14 +50,15 @@ export class TokenWriter {
   async generate(pair: NewKeyPair, stillNeeded: () => boolean): Promise<void> {
     const { agentName, number, keyId, keyType } = pair
     const name = { keyId, label: objectLabel(agentName, number) }
+    this.#checkRoom()
     const { publicKey, privateKey } = keyPairTemplates(keyType, name, this.#quirks.omitAttributes)
     const mechanism = { mechanism: keyTypes[keyType].generation }
     try {
       await this.#connection.later(`generate an ${keyType} key pair`, async (api, session) => {
         if (!stillNeeded()) return
         const handles = await api.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey)
-        this.#index.add(agentName, number, keyId, { kind: 'private', handle: handles.privateKey })
-        this.#index.add(agentName, number, keyId, { kind: 'public', handle: handles.publicKey })
+        this.#index.add(pair, { kind: 'private', handle: handles.privateKey })
+        this.#index.add(pair, { kind: 'public', handle: handles.publicKey })
       })
     } catch (error) {
       throw this.#failed(error, keyType)
@@ -80,10 +78,12 @@ export class TokenWriter {
       throw new LeafkeeperError('CERT_UNREADABLE', { message: 'There is no certificate to store.' })
     }
     const leafKey = publicKeyOf(leaf)
+    this.#checkRoom()
     try {
       this.#connection.now('store a certificate', (api, session) => {
-        const { agentName, keyId, number, objects, publicKey } = find()
-        if (Buffer.compare(leafKey, publicKey) !== 0) {
+        const generation = find()
+        const { agentName, keyId, number, objects } = generation
+        if (Buffer.compare(leafKey, generation.publicKey) !== 0) {
           throw new LeafkeeperError('CERT_KEY_MISMATCH', {
             message: 'The certificate to store is not for the key pair it would be stored beside.',
           })
@@ -94,12 +94,12 @@ export class TokenWriter {
         for (const der of wanted.toReversed().filter((each) => !isStored(each))) {
           const attributes = certificateTemplate(der, name, this.#quirks.omitAttributes)
           const handle = api.C_CreateObject(session, attributes)
-          this.#index.add(agentName, number, keyId, { kind: 'certificate', handle })
+          this.#index.add(generation, { kind: 'certificate', handle })
         }
         for (const { object, der } of stored) {
           if (wanted.some((other) => other.equals(der))) continue
           api.C_DestroyObject(session, object.handle)
-          this.#index.remove(agentName, keyId, object)
+          this.#index.remove(generation, object)
         }
       })
     } catch (error) {
@@ -108,7 +108,7 @@ export class TokenWriter {
   }
 
   /** Destroys every object of a generation, the private key first. */
-  destroy(agentName: string, find: () => IndexedGeneration | undefined): void {
+  destroy(find: () => IndexedGeneration | undefined): void {
     const order = { private: 0, public: 1, certificate: 2 }
     try {
       this.#connection.now('destroy a key', (api, session) => {
@@ -116,8 +116,9 @@ export class TokenWriter {
         if (generation === undefined) return
         const { keyId, objects } = generation
         for (const object of [...objects].sort((one, other) => order[one.kind] - order[other.kind])) {
+          checkIdentity(api, session, object, keyId)
           api.C_DestroyObject(session, object.handle)
-          this.#index.remove(agentName, keyId, object)
+          this.#index.remove(generation, object)
         }
       })
     } catch (error) {
@@ -125,18 +126,19 @@ export class TokenWriter {
     }
   }
 
+  #checkRoom(): void {
+    const { storage } = this.#quirks
+    if (storage === undefined || hasRoom(storage) !== false) return
+    throw new LeafkeeperError('HSM_TOKEN_FULL', {
+      message: `The disk under token "${this.#connection.description.label}" is full; nothing was written.`,
+    })
+  }
+
   #failed(error: unknown, keyType?: KeyType): unknown {
     this.#index.invalidate()
     const name = ckrName(error)
     if (!(error instanceof LeafkeeperError) || name === undefined) return error
     const { label } = this.#connection.description
-    if (this.#quirks.fullTokenErrors?.includes(name) === true) {
-      return new LeafkeeperError('HSM_TOKEN_FULL', {
-        message: `Token "${label}" could not write the object (${name}).`,
-        cause: error.cause,
-        reason: name,
-      })
-    }
     if (keyType === undefined || error.code !== 'HSM_KEY_TYPE_UNSUPPORTED') return error
     const offered = offeredKeyTypes(this.#connection.module.api, this.#connection.slot)
     return new LeafkeeperError('HSM_KEY_TYPE_UNSUPPORTED', {

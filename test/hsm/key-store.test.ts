@@ -57,6 +57,12 @@ describe.each(keyTypes)('a key pair of type %s', (keyType) => {
     const { keyId } = await keys.generate(1, keyType)
     const listed = hsm.objects(keyId).find((object) => object.startsWith('Private Key'))
     expect(listed).toContain('Access:     sensitive, always sensitive, never extractable, local')
+    expect(await keys.protection(keyId)).toEqual({
+      sensitive: true,
+      alwaysSensitive: true,
+      extractable: false,
+      neverExtractable: true,
+    })
     expect(/Usage: +(.*)/.exec(listed ?? '')?.[1]?.trim()).toBe('sign')
   })
 })

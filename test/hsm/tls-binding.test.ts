@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Pem } from '../../src/brands.ts'
 import type { KeyType } from '../../src/hsm/key-store.ts'
 import type { HsmToken } from '../../src/hsm/token.ts'
+import { newHsmCredential, type HsmCredential } from '../support/hsm-credential.ts'
 import { startMutualTls, type MutualTls } from '../support/mutual-tls.ts'
 import { createTestHsm } from '../support/softhsm.ts'
 import { TestAuthority } from '../support/test-authority.ts'
@@ -29,23 +30,11 @@ afterAll(async () => {
   hsm.remove()
 })
 
-interface Credential {
-  readonly keyUri: string
-  readonly chain: Pem
+function newCredential(agentName: string, keyType: KeyType = 'EC-P256', number = 1): Promise<HsmCredential> {
+  return newHsmCredential(token, authority, agentName, { keyType, number })
 }
 
-async function newCredential(
-  agentName: string,
-  keyType: KeyType = 'EC-P256',
-  number = 1,
-): Promise<Credential> {
-  const keys = token.keyStore(agentName)
-  const { keyId, publicKey } = await keys.generate(number, keyType)
-  if (publicKey === undefined) throw new TypeError('no public key')
-  return { keyUri: keys.keyUri(keyId), chain: await authority.issue(publicKey, { commonName: agentName }) }
-}
-
-function contextOf({ keyUri, chain }: Credential): tls.SecureContext {
+function contextOf({ keyUri, chain }: HsmCredential): tls.SecureContext {
   return token.tls.secureContext(keyUri, chain, authority.pem)
 }
 
