@@ -15,6 +15,12 @@ interface KeptContext {
   readonly context: SecureContext
 }
 
+interface KeptContext {
+  readonly chain: Pem
+  readonly trustedAuthorities: string | undefined
+  readonly context: SecureContext
+}
+
 /** {@link TlsBinding} by OpenSSL's `pkcs11` engine (libp11), which shares the module and the login of this process. */
 export class EngineBinding implements TlsBinding {
   readonly #connection: TokenConnection
@@ -38,7 +44,9 @@ export class EngineBinding implements TlsBinding {
     this.#connection.ensure()
     // A handshake looks here: comparing texts that are the same objects costs less than a digest of them.
     const contexts = this.#contexts.get(keyUri) ?? []
-    const kept = contexts.find((one) => one.chain === chain && one.trustedAuthorities === trustedAuthorities)
+    const kept = contexts.find(
+      (each) => each.chain === chain && each.trustedAuthorities === trustedAuthorities,
+    )
     if (kept !== undefined) return kept.context
     const context = this.#create(keyUri, chain, trustedAuthorities)
     this.#contexts.set(keyUri, [...contexts, { chain, trustedAuthorities, context }])

@@ -58,7 +58,7 @@ export class Pkcs11Module {
   /**
    * Keeps the module initialised until the process ends. The OpenSSL engine uses the same C_Initialize and never
    * opens its sessions again: after a C_Finalize every later use of the engine in this process fails
-   * (libp11 0.4.12 with Node 20, 22 and 24; test/hsm/finalize.test.ts).
+   * (libp11 0.4.12 with Node 20, 22 and 24; test/hsm/tls-lifetime.test.ts).
    */
   keepInitialised(): void {
     this.#loaded.pinned = true
