@@ -1,7 +1,10 @@
+import { clientOptions, type ClientOptions } from './client-options.ts'
 import type { GroupAuthentication } from './dps/assignment.ts'
 import { SimulatedProvisioningService, type DisabledEnrollment } from './dps/provisioning-service.ts'
 import { parseDpsUserName } from './dps/request.ts'
 import { CloudEvents, type CloudEventMap } from './events.ts'
+import { onFirstByte } from './http/first-byte.ts'
+import { HttpFront } from './http/http-front.ts'
 import { SimulatedHub, type OnRecordReplaced } from './hub/hub.ts'
 import { parseHubUserName } from './hub/user-name.ts'
 import { TlsListener } from './listener.ts'
@@ -104,7 +107,10 @@ export class SimulatedCloud {
       `leafkeeper.${dpsDomain}`,
     ])
     const front = await MqttFront.open(routeTo(dps, hubs, events))
-    const listener = await TlsListener.open(credential, (socket) => front.handle(socket))
+    const http = new HttpFront((peer, stream) => front.handle(peer, stream))
+    const listener = await TlsListener.open(credential, (socket) => {
+      onFirstByte(socket, (protocol) => (protocol === 'http' ? http : front).handle(socket))
+    })
     return new SimulatedCloud({
       dps,
       hubs,
@@ -134,6 +140,19 @@ export class SimulatedCloud {
         this.address,
       ]),
     )
+  }
+
+  /**
+   * What the official SDKs need to be pointed here; made anew by each call.
+   *
+   * @example
+   * ```ts
+   * const client = ProvisioningServiceClient.fromConnectionString(cloud.dps.connectionString)
+   * client._restApiClient.setOptions({ http: { agent: cloud.clientOptions().agent } })
+   * ```
+   */
+  clientOptions(): ClientOptions {
+    return clientOptions({ address: this.address, port: this.port, ca: this.trustedAuthorities })
   }
 
   /** All hubs, in the order they were given. */

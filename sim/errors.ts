@@ -14,10 +14,13 @@ export class ServiceError extends Error {
   readonly status: number
   /** Azure's own number, such as 401002 or 404103. */
   readonly errorCode: number
+  /** When to come back, in seconds, where the service says so. */
+  readonly retryAfter: number | undefined
 
-  constructor(status: number, errorCode: number, message: string) {
+  constructor(status: number, errorCode: number, message: string, retryAfter?: number) {
     super(message)
     this.status = status
     this.errorCode = errorCode
+    this.retryAfter = retryAfter
   }
 }

@@ -1,5 +1,6 @@
 /** A local Azure IoT for the official device SDKs: DPS, IoT hubs and test authorities. */
 export { SimulatedCloud, type CloudOptions } from './cloud.ts'
+export type { ClientOptions } from './client-options.ts'
 export { ServiceError } from './errors.ts'
 export { CloudEvents, type CloudEventMap, type ConnectRefusedEvent, type DeviceEvent } from './events.ts'
 export type { GroupAuthentication } from './dps/assignment.ts'

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type {
   Client,
@@ -25,7 +26,7 @@ export type Route = (userName: string) => MqttService
 
 /** From the socket to the answer of a CONNECT. */
 interface Visit {
-  readonly socket: TLSSocket
+  readonly peer: TLSSocket
   readonly connection: DeviceConnection
   connect: ConnectPacket | undefined
   clientId: string
@@ -70,19 +71,24 @@ export class MqttFront {
     return new MqttFront(broker, route)
   }
 
-  /** Speaks MQTT on a socket whose TLS handshake is done. */
-  handle(socket: TLSSocket): void {
-    const client = this.#broker.handle(socket)
+  /**
+   * Speaks MQTT on a socket whose TLS handshake is done.
+   *
+   * @param peer - who has shown certificates
+   * @param stream - what carries MQTT, where that is not the socket itself but a WebSocket on it
+   */
+  handle(peer: TLSSocket, stream: Duplex = peer): void {
+    const client = this.#broker.handle(stream)
     grantAtMostQos1(client)
     this.#visits.set(client, {
-      socket,
-      connection: connectionOf(client, socket),
+      peer,
+      connection: connectionOf(client, stream),
       connect: undefined,
       clientId: '',
       accept: refuse,
       session: undefined,
     })
-    socket.once('close', () => {
+    stream.once('close', () => {
       this.#visits.get(client)?.session?.closed()
     })
   }
@@ -136,14 +142,14 @@ export class MqttFront {
       clientId: visit.clientId,
       userName: packet.username ?? '',
       password: packet.password,
-      presented: PresentedChain.of(visit.socket),
+      presented: PresentedChain.of(visit.peer),
       connection: visit.connection,
     }
     try {
       visit.session = visit.accept(request)
     } catch (error) {
       if (error instanceof ConnectRefused) answer(error, false)
-      else if (error instanceof ProtocolViolation) visit.socket.destroy()
+      else if (error instanceof ProtocolViolation) visit.connection.destroy()
       else throw error
       return
     }
@@ -169,14 +175,14 @@ function refuse(): never {
 
 type RefusedAnswer = Error & { returnCode: 2 | 3 | 4 | 5 }
 
-function connectionOf(client: Client, socket: TLSSocket): DeviceConnection {
+function connectionOf(client: Client, stream: Duplex): DeviceConnection {
   return {
     send: (topic, payload) => {
-      if (socket.destroyed) return
+      if (stream.destroyed) return
       client.publish({ cmd: 'publish', qos: 0, dup: false, retain: false, topic, payload }, () => undefined)
     },
     destroy: () => {
-      socket.destroy()
+      stream.destroy()
     },
   }
 }

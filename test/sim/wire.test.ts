@@ -142,7 +142,7 @@ describe('a hub ends the connection', () => {
     socket.on('error', () => undefined)
     await once(socket, 'secureConnect')
     const closed = once(socket, 'close')
-    socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    socket.write('hello, this is neither MQTT nor HTTP\r\n\r\n')
     await closed
   })
 
