@@ -61,8 +61,7 @@ export class TokenKeyStore implements KeyStore {
       if (present !== undefined) return present
       await writer.generate({ agentName, number, keyId, keyType }, () => {
         if (this.#usable(keyId, keyType) !== undefined) return false
-        // What a crash left without its other half was never certified and never used.
-        this.#destroyAll(keyId)
+        this.#clearHalfMade(keyId)
         return true
       })
       return this.#usable(keyId, keyType) ?? this.#absent(keyId)
@@ -131,6 +130,17 @@ export class TokenKeyStore implements KeyStore {
     throw new LeafkeeperError('HSM_KEY_EXISTS', {
       message: `Generation ${stored.number ?? ''} of ${this.#agentName} on token "${this.token.label}" has a key pair of type ${stored.keyType ?? 'unknown'}, not ${keyType}.`,
     })
+  }
+
+  /** What a crash left without its other half was never used, unless it was certified: then a person decides. */
+  #clearHalfMade(keyId: KeyId): void {
+    const kinds = new Set(this.#find(keyId)?.objects.map(({ kind }) => kind))
+    if (kinds.has('private') && kinds.has('certificate')) {
+      throw new LeafkeeperError('HSM_KEY_EXISTS', {
+        message: `Token "${this.token.label}" has a certified private key ${keyId} of ${this.#agentName} without its public key; it is not replaced.`,
+      })
+    }
+    this.#destroyAll(keyId)
   }
 
   #destroyAll(keyId: KeyId): void {

@@ -93,6 +93,15 @@ describe('generate', () => {
     expect(hsm.objects(keyId)).toHaveLength(2)
   })
 
+  test('never replaces a private key that was certified', async () => {
+    const keys = newKeyStore()
+    const { keyId, publicKey } = await keys.generate(1, 'EC-P256')
+    await keys.storeCertificate(keyId, await (await TestAuthority.root()).issue(present(publicKey)))
+    hsm.deleteObject('pubkey', keyId)
+    await expect(keys.generate(1, 'EC-P256')).rejects.toMatchObject({ code: 'HSM_KEY_EXISTS' })
+    expect(hsm.objects(keyId)).toHaveLength(2)
+  })
+
   test.each([-1, 1.5, Number.NaN, 1e10])('refuses the number %s', async (number) => {
     await expect(newKeyStore().generate(number, 'EC-P256')).rejects.toMatchObject({
       code: 'AGENT_CONFIG_INVALID',
