@@ -164,7 +164,6 @@ export const errorTable = {
     'The hub refused the credential.',
     'leafkeeper registers with DPS again; otherwise check that the device exists, is enabled and has this certificate.',
   ),
-  HUB_THROTTLED: transient('The hub asked to slow down.', 'It is tried again after a pause.'),
   HUB_UNAVAILABLE: transient('The hub reported a failure of its own.', 'It is tried again.'),
   HUB_REFUSED: fatal('The hub refused the connection.', 'See the reason in the message.'),
   HUB_CONNECTION_LOST: transient('The connection to the hub ended.', 'It is opened again by itself.'),
@@ -185,13 +184,21 @@ export const errorTable = {
   AGENT_CONFIG_INVALID: fatal('The configuration is not valid.', 'Correct the value the message names.'),
   AGENT_STATE_INVALID: fatal('This is not possible in the present state.', 'See the message for what is.'),
   AGENT_STOPPED: fatal('The agent is stopped.', 'Start a new agent.'),
-  AGENT_ALREADY_RUNNING: fatal(
-    'Another agent uses this state folder.',
-    'Stop the other agent, or give each its own state folder.',
-  ),
   JOURNAL_DAMAGED: fatal(
     'The journal is damaged before its end.',
     'Move the named file away: the agent then finds its identity on the token again.',
+  ),
+  JOURNAL_UNREADABLE: fatal(
+    'The journal cannot be read.',
+    'Make the state folder a folder that this user can read and write.',
+  ),
+  JOURNAL_UNKNOWN_VERSION: fatal(
+    'The journal was written by a newer version of leafkeeper.',
+    'Install that version again, or move the file away: the agent then finds its identity on the token.',
+  ),
+  JOURNAL_OTHER_DEVICE: fatal(
+    'The journal belongs to another device.',
+    'Give each device its own state folder.',
   ),
   JOURNAL_UNWRITABLE: transient(
     'The journal cannot be written.',

@@ -26,7 +26,7 @@ export interface LeafkeeperErrorDetails {
  * @example
  * ```ts
  * try {
- *   await agent.start()
+ *   agent = await DeviceAgent.start(options)
  * } catch (error) {
  *   if (error instanceof LeafkeeperError && error.code === 'HSM_PIN_INCORRECT') askForThePin()
  * }

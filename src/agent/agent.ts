@@ -189,7 +189,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
     const { roll, running } = this.state
     if (!running || this.#stopped !== undefined) return 'The agent is stopped.'
     if (this.#options.issuer === undefined) return 'The agent was started without an issuer.'
-    if (this.state.active === null) return 'The device has no certificate yet; its first one is on the way.'
+    if (this.state.active === null) return 'The device has no certificate yet.'
     if (roll.phase === 'idle') return undefined
     const queued =
       'next' in roll ? roll.next : (('overtakenBy' in roll ? roll.overtakenBy : undefined) ?? null)
@@ -264,12 +264,15 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
   async #end(): Promise<void> {
     this.#abort.abort(new LeafkeeperError('AGENT_STOPPED'))
     void this.#runner.dispatch({ kind: 'stopRequested' })
-    await this.#runner.close()
-    await this.#link.closeAll()
-    this.#outbox.close()
-    this.#waiters.rejectAll(new LeafkeeperError('AGENT_STOPPED'))
-    await this.#token.close()
-    this.#releaseWaiting()
+    try {
+      await this.#runner.close()
+      await this.#link.closeAll()
+    } finally {
+      this.#outbox.close()
+      this.#waiters.rejectAll(new LeafkeeperError('AGENT_STOPPED'))
+      await this.#token.close()
+      this.#releaseWaiting()
+    }
   }
 
   async #requestRoll(requestId: string, { mode = 'expiry', keyType }: RollOptions): Promise<void> {
@@ -284,7 +287,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
 
   #connectionEnded(operation: Operation, error: LeafkeeperError): void {
     if (this.#stopped !== undefined) return
-    this.#narrator.disconnected(error)
+    this.#narrator.ended(error)
     const { code, retryable } = error
     void this.#runner.dispatch({
       kind: 'hubDisconnected',

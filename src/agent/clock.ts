@@ -14,17 +14,20 @@ export interface Clock {
  */
 const longestNap = 60_000
 
-/** The clock of the operating system. Its timers keep the process alive. */
+/**
+ * The clock of the operating system. Its timers keep the process alive. They wake when the instant has come or when
+ * the time until it has passed, whichever is first: a wall clock that is set back must not put an alarm off.
+ */
 export const systemClock: Clock = {
   now: () => Date.now(),
   wakeAt(instant, wake) {
+    const latest = performance.now() + (instant - Date.now())
+    const left = (): number => Math.min(instant - Date.now(), latest - performance.now())
     let timer: NodeJS.Timeout
     const nap = (): void => {
-      const left = instant - Date.now()
-      if (left <= 0) wake()
-      else timer = setTimeout(nap, Math.min(left, longestNap))
+      timer = setTimeout(() => (left() <= 0 ? wake() : nap()), Math.min(Math.max(left(), 0), longestNap))
     }
-    timer = setTimeout(nap, Math.max(0, Math.min(instant - Date.now(), longestNap)))
+    nap()
     return () => {
       clearTimeout(timer)
     }

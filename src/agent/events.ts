@@ -37,6 +37,8 @@ export type Occurrence =
       readonly bootstrap: { readonly keyType: RollKeyType; readonly requestId: string } | null
     }
   | { readonly kind: 'stopRequested' }
+  /** The disk refuses records, or takes them again. */
+  | { readonly kind: 'journalChecked'; readonly writable: boolean }
   /** The instant asked for by `wakeAt` has come, or the runner looks again. */
   | { readonly kind: 'woken' }
   | {

@@ -24,5 +24,10 @@ export function asLeafkeeperError(effect: Effect, thrown: unknown): LeafkeeperEr
 
 /** The part of an error that the machine decides by. */
 export function failureOf(error: LeafkeeperError): Failure {
-  return { code: error.code, retryable: error.retryable, retryAfterMs: error.retryAfterMs ?? null }
+  return { code: error.code, retryable: error.retryable, retryAfterMs: durationOr(error.retryAfterMs, null) }
+}
+
+/** A duration that somebody else gave, where it is one; in milliseconds. */
+export function durationOr<Otherwise>(value: number | undefined, otherwise: Otherwise): number | Otherwise {
+  return value !== undefined && Number.isFinite(value) && value >= 0 ? value : otherwise
 }

@@ -32,8 +32,11 @@ export class HubLink {
   readonly #open = new Map<Operation, HubConnection>()
   readonly #prepared = new Map<string, Promise<PreparedHubConnection>>()
   readonly #ends: { readonly operation: Operation; readonly error: LeafkeeperError }[] = []
+  readonly #closing = new Set<Promise<void>>()
   #takeovers = 0
-  #lastUsableAt: number | null = null
+  #unusableSince: number | null = null
+  /** Of earlier attempts at the present change of connections. */
+  #unusableMs = 0
   #blackoutMs: number | null = null
 
   constructor(parts: HubLinkParts) {
@@ -42,7 +45,7 @@ export class HubLink {
 
   /**
    * How long the device had no usable connection before the present one, in milliseconds: from the moment the old
-   * one had ended or was given up for a takeover. `null` for the first connection.
+   * one had ended or was held still for a takeover, failed attempts included. `null` for the first connection.
    */
   get lastBlackoutMs(): number | null {
     return this.#blackoutMs
@@ -53,7 +56,9 @@ export class HubLink {
     const key = keyOf(generation, assignment)
     if (this.#prepared.has(key)) return
     const prepared = this.#openTls(generation, assignment, signal)
-    prepared.catch(() => this.#prepared.delete(key))
+    prepared.catch(() => {
+      if (this.#prepared.get(key) === prepared) this.#prepared.delete(key)
+    })
     this.#prepared.set(key, prepared)
   }
 
@@ -65,23 +70,33 @@ export class HubLink {
     signal: AbortSignal,
   ): Promise<void> {
     const connection = await this.#connectPrepared(generation, assignment, signal)
+    if (signal.aborted) {
+      await connection.close()
+      signal.throwIfAborted()
+    }
     this.#open.set(operation, connection)
-    if (this.#lastUsableAt !== null) this.#blackoutMs = performance.now() - this.#lastUsableAt
-    this.#lastUsableAt = null
+    this.#blackoutMs = this.#unusableSince === null ? null : this.#unusableMs + this.#endUnusable()
+    this.#unusableMs = 0
     void connection.ended.then((error) => this.#absorbEnd(operation, connection, error))
   }
 
-  /** Ends one connection. */
+  /** Ends one connection; the outbox goes on with another one where there is one. */
   async close(operation: Operation): Promise<void> {
     const connection = this.#open.get(operation)
+    if (connection === undefined) return
     this.#open.delete(operation)
-    await connection?.close()
+    this.#leave(connection)
+    const closing = connection.close().finally(() => this.#closing.delete(closing))
+    this.#closing.add(closing)
+    await closing
   }
 
-  /** Ends everything. */
+  /** Ends everything, once what is in flight has been acknowledged or has had its time. */
   async closeAll(): Promise<void> {
     this.discardPrepared()
+    if (this.#open.size > 0) await this.#parts.outbox.pause(settleMs)
     await Promise.all([...this.#open.keys()].map((operation) => this.close(operation)))
+    await Promise.all(this.#closing)
   }
 
   /** Closes what was opened ahead of time and is not wanted any more. */
@@ -127,7 +142,7 @@ export class HubLink {
   async #takeOver(prepared: PreparedHubConnection, signal: AbortSignal): Promise<HubConnection> {
     const { outbox, onMethod } = this.#parts
     if (this.#open.size > 0) {
-      this.#lastUsableAt ??= performance.now()
+      this.#unusableSince ??= performance.now()
       await outbox.pause(settleMs)
     }
     this.#takeovers += 1
@@ -136,8 +151,8 @@ export class HubLink {
       outbox.attach(connection)
       return connection
     } catch (error) {
-      // The hub has refused before it took anything over: the old connection goes on.
-      if (this.#open.size > 0) this.#lastUsableAt = null
+      // The hub has refused before it took anything over: the old connection goes on, but it did stand still.
+      if (this.#open.size > 0) this.#unusableMs += this.#endUnusable()
       throw error
     } finally {
       outbox.resume()
@@ -148,12 +163,26 @@ export class HubLink {
     }
   }
 
+  /** Ends the time without a usable connection, and returns how long it was, in milliseconds. */
+  #endUnusable(): number {
+    const since = this.#unusableSince
+    this.#unusableSince = null
+    return since === null ? 0 : performance.now() - since
+  }
+
   #absorbEnd(operation: Operation, connection: HubConnection, error: LeafkeeperError | undefined): void {
-    this.#parts.outbox.detach(connection)
     const wasOpen = this.#open.delete(operation)
-    if (this.#open.size === 0) this.#lastUsableAt ??= performance.now()
+    this.#leave(connection)
+    if (this.#open.size === 0) this.#unusableSince ??= performance.now()
     if (wasOpen) this.#ends.push({ operation, error: error ?? new LeafkeeperError('HUB_CONNECTION_LOST') })
     this.#reportEnds()
+  }
+
+  /** The outbox sends on the newest connection that is left. */
+  #leave(connection: HubConnection): void {
+    this.#parts.outbox.detach(connection)
+    const newest = [...this.#open.values()].at(-1)
+    if (newest !== undefined) this.#parts.outbox.attach(newest)
   }
 
   /** The old connection ends because another takes over: whether that succeeded is told first. */

@@ -23,8 +23,12 @@ export interface JournalContents {
   readonly events: readonly AgentEvent[]
 }
 
+/** Counts the formats of the journal; a record of another one is not guessed at. */
+const schema = 1
+
 type JournalRecord =
-  { readonly schema: 1; readonly state: AgentState } | { readonly schema: 1; readonly event: AgentEvent }
+  | { readonly schema: typeof schema; readonly state: AgentState }
+  | { readonly schema: typeof schema; readonly event: AgentEvent }
 
 /** A journal that lives as long as the process: for simulators and tests that need no restart. */
 export function memoryJournal(): Journal {
@@ -50,11 +54,14 @@ export function memoryJournal(): Journal {
  * A torn last record (power was lost while it was written) is dropped: its effects were never performed.
  *
  * @throws LeafkeeperError `JOURNAL_DAMAGED` with file and offset where an earlier record is damaged,
- * `JOURNAL_UNWRITABLE`
+ * `JOURNAL_UNREADABLE`, `JOURNAL_UNKNOWN_VERSION`, `JOURNAL_UNWRITABLE`
  */
 export function fileJournal(folder: string): Journal {
   const path = join(folder, 'journal')
   let file: FileHandle | null = null
+  /** Where the next record goes. What a failed write has left behind it is cut off first. */
+  let end = 0
+  let tornBehindEnd = false
   return {
     async read() {
       return parse(path, await readIfPresent(path))
@@ -62,23 +69,33 @@ export function fileJournal(folder: string): Journal {
     async begin(state) {
       await writable(path, async () => {
         await mkdir(folder, { recursive: true, mode: 0o700 })
-        const next = await writeNew(`${path}.next`, encode({ schema: 1, state }))
+        const text = Buffer.from(encode({ schema, state }))
+        const next = await writeNew(`${path}.next`, text)
         try {
           await rename(`${path}.next`, path)
-          await syncFolder(folder)
         } catch (error) {
           await next.close()
           throw error
         }
-        await file?.close()
+        // From here on the new file is the journal, whatever else fails.
+        const old = file
         file = next
+        end = text.length
+        tornBehindEnd = false
+        await old?.close()
+        await syncFolder(folder)
       })
     },
     async append(event) {
       await writable(path, async () => {
         if (file === null) throw new Error('the journal was not begun')
-        await file.appendFile(encode({ schema: 1, event }))
+        if (tornBehindEnd) await file.truncate(end)
+        const record = Buffer.from(encode({ schema, event }))
+        tornBehindEnd = true
+        await writeAt(file, record, end)
         await file.datasync()
+        end += record.length
+        tornBehindEnd = false
       })
     },
     async close() {
@@ -88,11 +105,19 @@ export function fileJournal(folder: string): Journal {
   }
 }
 
+/** Writes all bytes; a disk may take them in parts. */
+async function writeAt(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written)
+    written += bytesWritten
+  }
+}
+
 /** The old journal stays in use until this one has been flushed and has taken its name. */
-async function writeNew(path: string, text: string): Promise<FileHandle> {
+async function writeNew(path: string, text: Buffer): Promise<FileHandle> {
   const file = await open(path, constants.O_CREAT | constants.O_TRUNC | constants.O_WRONLY, 0o600)
   try {
-    await file.writeFile(text)
+    await writeAt(file, text, 0)
     await file.sync()
     return file
   } catch (error) {
@@ -120,6 +145,8 @@ function parse(path: string, bytes: Buffer): JournalContents {
     const record = recordAt(bytes, offset)
     if (record === 'torn') break
     if (record === 'damaged') throw damaged(path, offset)
+    const version: number = record.value.schema
+    if (version !== schema) throw unknownVersion(path, version)
     if ('state' in record.value) state = record.value.state
     else events.push(record.value.event)
     offset = record.end
@@ -151,12 +178,23 @@ function damaged(path: string, offset: number): LeafkeeperError {
   })
 }
 
+function unknownVersion(path: string, found: unknown): LeafkeeperError {
+  return new LeafkeeperError('JOURNAL_UNKNOWN_VERSION', {
+    message: `Expected a journal of version ${schema} in ${path}, found version ${String(found)}.`,
+  })
+}
+
 async function readIfPresent(path: string): Promise<Buffer> {
   try {
     return await readFile(path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return Buffer.alloc(0)
-    throw error
+  } catch (cause) {
+    const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    if (code === 'ENOENT') return Buffer.alloc(0)
+    throw new LeafkeeperError('JOURNAL_UNREADABLE', {
+      message: `Expected to read ${path}, got: ${messageOf(cause)}.`,
+      cause,
+      reason: code,
+    })
   }
 }
 

@@ -4,6 +4,7 @@ import { absorbConnectionEvent, connectionDeadline, planConnection } from './ste
 import { begin, change, retryAt, type Draft } from './step-draft.ts'
 import { absorbRollEvent, planRoll, requestRoll, rollDeadline } from './step-roll.ts'
 import { startUp } from './step-start.ts'
+import { afterClockChange } from './step-clock.ts'
 import type { AgentState, Destruction, Instant, Policy } from './states.ts'
 
 /**
@@ -31,8 +32,14 @@ export function step(
   before: AgentState,
   event: AgentEvent,
 ): { state: AgentState; effects: readonly Effect[] } {
-  const draft: Draft = { state: before, effects: [], at: event.at, entropy: event.entropy }
+  const draft: Draft = {
+    state: afterClockChange(before, event.at),
+    effects: [],
+    at: event.at,
+    entropy: event.entropy,
+  }
   if (event.kind === 'started') startUp(draft, event)
+  else if (event.kind === 'journalChecked') change(draft, { journalWritable: event.writable })
   else if (before.running) absorb(draft, event)
   else absorbWhileStopped(draft, event)
   if (draft.state.running) plan(draft)
@@ -57,10 +64,12 @@ export function initialState(policy: Policy, commonName: string): AgentState {
     reprovisionWanted: false,
     lastOperation: 0,
     wakeAt: null,
+    lastAt: null,
+    journalWritable: true,
   }
 }
 
-function absorb(draft: Draft, event: Exclude<AgentEvent, { kind: 'started' }>): void {
+function absorb(draft: Draft, event: Exclude<AgentEvent, { kind: 'started' | 'journalChecked' }>): void {
   switch (event.kind) {
     case 'woken':
       return
@@ -101,9 +110,12 @@ function absorbWhileStopped(draft: Draft, event: AgentEvent): void {
     draft.effects.push({ kind: 'closeConnection', operation: event.operation })
 }
 
+/** With a disk that refuses records the connection is kept up, and nothing else begins. */
 function plan(draft: Draft): void {
-  planDestruction(draft)
-  planRoll(draft)
+  if (draft.state.journalWritable) {
+    planDestruction(draft)
+    planRoll(draft)
+  }
   planConnection(draft)
 }
 
@@ -112,11 +124,16 @@ function stop(draft: Draft): void {
   change(draft, { running: false, connection: { phase: 'offline' } })
 }
 
-/** A staged generation is proved now; otherwise the present one is registered again. */
+/**
+ * A staged generation is proved now; otherwise the present one is registered again. Without DPS there is nothing to
+ * register with: whatever waits for a hub tries it now.
+ */
 function requestReprovisioning(draft: Draft): void {
-  const { roll } = draft.state
+  const { roll, connection, policy } = draft.state
   if (roll.phase === 'staged') change(draft, { roll: { ...roll, attempt: 0, proveAt: draft.at } })
-  if (roll.phase !== 'proving' && roll.phase !== 'switching') change(draft, { reprovisionWanted: true })
+  if (policy.dps) return change(draft, { reprovisionWanted: true })
+  if (connection.phase === 'waiting' || connection.phase === 'refused')
+    change(draft, { connection: { ...connection, until: draft.at } })
 }
 
 // Destroying what is no longer wanted: never the active generation, never one that a roll works on, one at a time.

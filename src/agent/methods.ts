@@ -61,7 +61,7 @@ function rollCertificate(target: MethodTarget, payload: unknown): MethodAnswer {
   return {
     status: 200,
     payload: { accepted: true, mode },
-    afterwards: () => void target.beginRoll(keyType === undefined ? { mode } : { mode, keyType }),
+    afterwards: () => target.beginRoll(keyType === undefined ? { mode } : { mode, keyType }),
   }
 }
 

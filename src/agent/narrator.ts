@@ -18,6 +18,7 @@ export class Narrator {
   readonly #waiters: RollWaiters
   readonly #blackoutMs: () => number | null
   #lastError: LeafkeeperError | null = null
+  #lastEnd: LeafkeeperError | null = null
 
   constructor(tell: Tell, waiters: RollWaiters, blackoutMs: () => number | null) {
     this.#tell = tell
@@ -41,9 +42,9 @@ export class Narrator {
     this.#tell('problem', { error, during: 'journal' })
   }
 
-  disconnected(error: LeafkeeperError): void {
-    this.#lastError = error
-    this.#tell('disconnected', error)
+  /** A connection has ended; whether that leaves the device without one, the machine says. */
+  ended(error: LeafkeeperError): void {
+    this.#lastEnd = error
   }
 
   registered(generation: number, { assignedHub, deviceId, substatus }: Registration): void {
@@ -51,6 +52,7 @@ export class Narrator {
   }
 
   observe(step: ObservedStep): void {
+    if (step.event.kind === 'rollRequested') this.#waiters.taken(step.event.requestId)
     this.#tellTransitions(step)
     this.#tellConnection(step)
     this.#tellRoll(step)
@@ -67,8 +69,13 @@ export class Narrator {
     if (roll.from !== roll.to) this.#tell('transition', { region: 'roll', ...roll, at })
   }
 
-  #tellConnection({ before, after }: ObservedStep): void {
+  #tellConnection({ before, after, event }: ObservedStep): void {
     const { connection } = after
+    const lost = before.connection.phase === 'connected' && connection.phase !== 'connected'
+    if (lost && event.kind === 'hubDisconnected') {
+      this.#lastError = this.#lastEnd ?? new LeafkeeperError(event.failure.code)
+      this.#tell('disconnected', this.#lastError)
+    }
     if (connection.phase !== 'connected') return
     if (before.connection.phase === 'connected' && before.connection.operation === connection.operation)
       return
@@ -83,10 +90,10 @@ export class Narrator {
 
   #tellRoll({ before, after }: ObservedStep): void {
     const { roll } = after
-    if (roll.phase === 'staged' && before.roll.phase === 'storing') {
-      const { generation } = roll.plan
-      this.#tell('staged', { generation, thumbprint: factsOf(after, generation)?.thumbprint ?? '' })
-    }
+    const { plan } = 'plan' in before.roll ? before.roll : { plan: undefined }
+    const staged = plan === undefined ? undefined : factsOf(after, plan.generation)
+    if (plan !== undefined && staged !== undefined && factsOf(before, plan.generation) === undefined)
+      this.#tell('staged', { generation: plan.generation, thumbprint: staged.thumbprint })
     if (after.active !== null && after.active !== before.active && 'plan' in before.roll)
       if (before.roll.plan.generation === after.active) this.#tellRolled(before, before.roll.plan, after)
     if (roll.phase === 'failed' && before.roll.phase !== 'failed') {

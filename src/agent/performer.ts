@@ -10,7 +10,8 @@ import type { Clock } from './clock.ts'
 import type { Credentials } from './credentials.ts'
 import type { Effect } from './effects.ts'
 import type { Occurrence } from './events.ts'
-import { asLeafkeeperError, failureOf } from './failures.ts'
+import { asLeafkeeperError, durationOr, failureOf } from './failures.ts'
+import { settledUnless } from './settled-unless.ts'
 import type { HubLink } from './hub-link.ts'
 import type { AgentState, CertificateFacts } from './states.ts'
 
@@ -27,6 +28,12 @@ export interface PerformerParts {
   readonly failed: (effect: Effect, error: LeafkeeperError) => void
   readonly registered: (generation: number, registration: Registration) => void
 }
+
+/** How long an issuer may take for one answer, in milliseconds; a slower one answers `pending`. */
+const issuerTimeoutMs = 5 * 60_000
+
+/** When an issuer is asked again that did not say when, in milliseconds. */
+const pendingRetryMs = 60_000
 
 type EffectOf<Kind extends Effect['kind']> = Extract<Effect, { readonly kind: Kind }>
 
@@ -68,7 +75,10 @@ export class Performer {
         link.prepare(effect.generation, effect.assignment, signal)
         return null
       case 'connectHub':
-        await link.connect(effect.operation, effect.generation, effect.assignment, signal)
+        await settledUnless(
+          signal,
+          link.connect(effect.operation, effect.generation, effect.assignment, signal),
+        )
         return { kind: 'hubConnected', operation: effect.operation }
       case 'closeConnection':
         await link.close(effect.operation)
@@ -106,14 +116,16 @@ export class Performer {
     const signer = await keyStore.signer(keyId)
     const active = effect.model === null ? undefined : await credentials.chain(effect.model)
     const csr = await createCertificateRequest({ signer, subject: active ?? { commonName } })
-    const request = { csr, commonName, requestId: effect.requestId, reason: effect.reason, signal }
-    const answer = ticket === null ? await issuer.submit(request) : await issuer.resume(ticket, request)
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(issuerTimeoutMs)])
+    const request = { csr, commonName, requestId: effect.requestId, reason: effect.reason, signal: limit }
+    const asked = ticket === null ? issuer.submit(request) : issuer.resume(ticket, request)
+    const answer = await settledUnless(limit, asked)
     if (answer.kind === 'pending')
       return {
         kind: 'certificatePending',
         operation,
         ticket: answer.ticket,
-        retryAfterMs: answer.retryAfterMs,
+        retryAfterMs: durationOr(answer.retryAfterMs, pendingRetryMs),
       }
     const inUse = state.generations.flatMap((g) =>
       g.certificate === null ? [] : [g.certificate.thumbprint as Thumbprint],

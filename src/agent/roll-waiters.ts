@@ -5,6 +5,8 @@ import type { AgentState } from './states.ts'
 interface Waiter {
   readonly resolve: (report: RollReport) => void
   readonly reject: (error: LeafkeeperError) => void
+  /** The machine has taken the request, so that its state says what became of it. */
+  taken: boolean
 }
 
 /** Those who asked for a roll and wait for its end, by request id. */
@@ -12,7 +14,9 @@ export class RollWaiters {
   readonly #waiters = new Map<string, Waiter>()
 
   wait(requestId: string): Promise<RollReport> {
-    return new Promise((resolve, reject) => this.#waiters.set(requestId, { resolve, reject }))
+    return new Promise((resolve, reject) => {
+      this.#waiters.set(requestId, { resolve, reject, taken: false })
+    })
   }
 
   resolve(requestId: string, report: RollReport): void {
@@ -23,10 +27,16 @@ export class RollWaiters {
     this.#take(requestId)?.reject(error)
   }
 
+  /** The machine has taken this request. */
+  taken(requestId: string): void {
+    const waiter = this.#waiters.get(requestId)
+    if (waiter !== undefined) waiter.taken = true
+  }
+
   /** Lets go of those whose roll the state no longer speaks of: it was not begun, or another overtook it. */
   settle(state: AgentState): void {
-    for (const requestId of this.#waiters.keys())
-      if (!speaksOf(state, requestId))
+    for (const [requestId, { taken }] of this.#waiters)
+      if (taken && !speaksOf(state, requestId))
         this.reject(
           requestId,
           new LeafkeeperError('AGENT_STATE_INVALID', {

@@ -39,16 +39,21 @@ const recordsUntilCompaction = 512
 /**
  * Runs the machine: one event at a time, first into the journal, then its effects. Effects run side by side, and
  * what they end in comes back as events.
+ *
+ * While the journal cannot be written, steps that only concern the connection go on, since a restart finds their
+ * outcome by itself. Every other event is put off until the disk takes it, so that nothing risky begins.
  */
 export class Runner {
   readonly #parts: RunnerParts
   #state: AgentState
   #last: Promise<void> = Promise.resolve()
   #cancelWake: () => void = () => undefined
+  #cancelRetry: () => void = () => undefined
   readonly #performing = new Set<Promise<void>>()
   #closing = false
   #recordsSinceBegin = 0
-  #endJournalWait: () => void = () => undefined
+  /** Events that have to wait until the disk takes records again. */
+  readonly #putOff: Occurrence[] = []
 
   constructor(parts: RunnerParts, policy: Policy, commonName: string) {
     this.#parts = parts
@@ -63,17 +68,23 @@ export class Runner {
   /**
    * Reads the journal and makes it begin with the state it ends in.
    *
-   * @throws LeafkeeperError `JOURNAL_DAMAGED`, `JOURNAL_UNWRITABLE`
+   * @throws LeafkeeperError `JOURNAL_DAMAGED`, `JOURNAL_UNREADABLE`, `JOURNAL_UNKNOWN_VERSION`,
+   * `JOURNAL_OTHER_DEVICE`, `JOURNAL_UNWRITABLE`
    */
   async restore(): Promise<void> {
     const { state, events } = await this.#parts.journal.read()
+    const { commonName } = this.#state
+    if (state !== null && state.commonName !== commonName)
+      throw new LeafkeeperError('JOURNAL_OTHER_DEVICE', {
+        message: `Expected the journal of ${commonName}, found that of ${state.commonName}.`,
+      })
     let restored = state ?? this.#state
     for (const event of events) restored = step(restored, event).state
     await this.#parts.journal.begin(restored)
     this.#state = restored
   }
 
-  /** Takes one event through the machine. Resolves when the step is in the journal and its effects have begun. */
+  /** Takes one event through the machine. Resolves when the step was taken, or put off for the journal's sake. */
   dispatch(occurrence: Occurrence): Promise<void> {
     this.#last = this.#last.then(() => this.#take(occurrence))
     return this.#last
@@ -82,9 +93,12 @@ export class Runner {
   /** Waits for what is under way, then lets the journal go. Call it after `stopRequested`. */
   async close(): Promise<void> {
     this.#closing = true
-    this.#endJournalWait()
-    this.#cancelWake()
-    while (this.#performing.size > 0) await Promise.all(this.#performing)
+    this.#cancelRetry()
+    // A step begins effects, and an effect ends in a step.
+    do {
+      await this.#last
+      await Promise.all(this.#performing)
+    } while (this.#performing.size > 0)
     await this.#last
     this.#cancelWake()
     await this.#parts.journal.close()
@@ -95,43 +109,60 @@ export class Runner {
     const event: AgentEvent = { ...occurrence, at: clock.now(), entropy: random() }
     const before = this.#state
     const { state: after, effects } = step(before, event)
-    const changed = after !== before || effects.length > 0
-    if (changed && !(await this.#written(event))) return
+    // What the journal can take is no record of its own: a start always finds it out anew.
+    const recorded = event.kind !== 'journalChecked' && isWorthARecord(before, after, effects)
+    if (recorded && !(await this.#written(event))) {
+      if (before.journalWritable) return this.#holdBack(occurrence)
+      if (!concernsOnlyConnection(before, after, effects)) return void this.#putOff.push(occurrence)
+    }
     this.#state = after
-    if (changed && this.#recordsSinceBegin >= recordsUntilCompaction) await this.#compact()
+    if (this.#recordsSinceBegin >= recordsUntilCompaction) await this.#beginAnew()
     observe({ before, event, after })
     for (const effect of effects) this.#begin(effect)
   }
 
-  /** A journal that cannot begin anew goes on as it is. */
-  async #compact(): Promise<void> {
-    this.#recordsSinceBegin = 0
+  /** While the journal is not writable, what it lacks is written all at once when it is again. */
+  async #written(event: AgentEvent): Promise<boolean> {
+    if (!this.#state.journalWritable) return false
     try {
-      await this.#parts.journal.begin(this.#state)
+      await this.#parts.journal.append(event)
+      this.#recordsSinceBegin += 1
+      return true
     } catch (cause) {
       this.#parts.journalFailed(journalError(cause))
+      return false
     }
   }
 
-  /** Nothing is done that is not in the journal. False when the agent closes while the disk still refuses. */
-  async #written(event: AgentEvent): Promise<boolean> {
-    for (;;) {
-      try {
-        await this.#parts.journal.append(event)
-        this.#recordsSinceBegin += 1
-        return true
-      } catch (cause) {
-        this.#parts.journalFailed(journalError(cause))
-      }
-      if (this.#closing) return false
-      await new Promise<void>((resolve) => {
-        const cancel = this.#parts.clock.wakeAt(this.#parts.clock.now() + journalRetryMs, resolve)
-        this.#endJournalWait = () => {
-          cancel()
-          resolve()
-        }
-      })
+  /** The journal begins anew with the present state; one that cannot goes on as it is. */
+  async #beginAnew(): Promise<boolean> {
+    this.#recordsSinceBegin = 0
+    try {
+      await this.#parts.journal.begin(this.#state)
+      return true
+    } catch (cause) {
+      this.#parts.journalFailed(journalError(cause))
+      return false
     }
+  }
+
+  /** From here on the machine begins nothing that a restart has to know of; then the event is looked at again. */
+  async #holdBack(occurrence: Occurrence): Promise<void> {
+    this.#retryJournal()
+    await this.#take({ kind: 'journalChecked', writable: false })
+    await this.#take(occurrence)
+  }
+
+  #retryJournal(): void {
+    if (this.#closing) return
+    const { clock } = this.#parts
+    this.#cancelRetry = clock.wakeAt(clock.now() + journalRetryMs, () => {
+      this.#last = this.#last.then(async () => {
+        if (!(await this.#beginAnew())) return this.#retryJournal()
+        for (const again of [{ kind: 'journalChecked', writable: true } as const, ...this.#putOff.splice(0)])
+          void this.dispatch(again)
+      })
+    })
   }
 
   #begin(effect: Effect): void {
@@ -149,6 +180,43 @@ export class Runner {
     this.#performing.add(performing)
     void performing.finally(() => this.#performing.delete(performing))
   }
+}
+
+/** The instant of the last event alone is not kept on disk. */
+function isWorthARecord(before: AgentState, after: AgentState, effects: readonly Effect[]): boolean {
+  return effects.length > 0 || differing(before, after).some((name) => name !== 'lastAt')
+}
+
+const aboutConnection: ReadonlySet<string> = new Set([
+  'running',
+  'connection',
+  'assignment',
+  'reprovisionWanted',
+  'lastOperation',
+  'wakeAt',
+  'lastAt',
+  'journalWritable',
+] satisfies (keyof AgentState)[])
+
+const connectionEffects: ReadonlySet<string> = new Set([
+  'register',
+  'prepareHub',
+  'connectHub',
+  'closeConnection',
+  'wakeAt',
+  'abandonAll',
+] satisfies Effect['kind'][])
+
+/** Whether a restart would come to the same without knowing of this step. */
+function concernsOnlyConnection(before: AgentState, after: AgentState, effects: readonly Effect[]): boolean {
+  return (
+    differing(before, after).every((name) => aboutConnection.has(name)) &&
+    effects.every(({ kind }) => connectionEffects.has(kind))
+  )
+}
+
+function differing(before: AgentState, after: AgentState): (keyof AgentState)[] {
+  return (Object.keys(after) as (keyof AgentState)[]).filter((name) => before[name] !== after[name])
 }
 
 function journalError(cause: unknown): LeafkeeperError {

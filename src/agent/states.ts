@@ -226,4 +226,8 @@ export interface AgentState {
   readonly lastOperation: Operation
   /** The instant the runner has been asked to wake the machine; `null` when nothing is due. */
   readonly wakeAt: Instant | null
+  /** The instant of the last event, by which a clock that was set back is noticed; `null` before the first. */
+  readonly lastAt: Instant | null
+  /** False while the disk refuses records: nothing begins that a restart would have to know of. */
+  readonly journalWritable: boolean
 }

@@ -47,13 +47,13 @@ export function retryAt(
 }
 
 /**
- * The generations to try when the device has no connection, best first: the active one, the staged one, and one that
- * is still kept for the overlap.
+ * The generations to try when the device has no connection, best first: the active one, the staged one, and any other that
+ * is still there, such as the one kept for the overlap.
  */
 export function candidates({ state, at }: Pick<Draft, 'state' | 'at'>): readonly number[] {
   const staged = state.roll.phase === 'staged' ? state.roll.plan.generation : null
-  const kept = state.generations.filter((g) => g.retireAt !== null).map((g) => g.number)
-  const order = new Set([state.active, staged, ...kept])
+  const others = state.generations.map((g) => g.number)
+  const order = new Set([state.active, staged, ...others])
   const leaving = state.destruction?.generation
   return [...order]
     .filter((number) => number !== null)

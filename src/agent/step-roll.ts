@@ -162,7 +162,10 @@ export function commit(draft: Draft, generation: number): void {
 function returnToKept(draft: Draft, kept: number, failed: number | null): void {
   const { roll, policy } = draft.state
   changeGenerations(draft, (g) => (g.number === kept ? { ...g, retireAt: null } : g))
-  if (roll.phase !== 'retiring' || roll.plan.generation !== failed) return
+  // No roll works on the failed generation any more, so it has to leave.
+  if (failed !== null && (roll.phase !== 'retiring' || roll.plan.generation !== failed))
+    return condemn(draft, failed)
+  if (roll.phase !== 'retiring') return
   const proveAt = retryAt(draft, policy.refusal, 0, null)
   change(draft, { roll: { phase: 'staged', plan: roll.plan, attempt: 1, proveAt, code: 'HUB_UNAUTHORIZED' } })
 }
@@ -270,10 +273,18 @@ function prove(draft: Draft, roll: Extract<Roll, { phase: 'staged' }>): void {
   change(draft, { roll: { phase: 'proving', plan, attempt, operation }, reprovisionWanted: false })
 }
 
-function beginSwitch(draft: Draft, roll: { plan: RollPlan; attempt: number }, assignment: Assignment): void {
-  const { plan, attempt } = roll
+function beginSwitch(
+  draft: Draft,
+  roll: { plan: RollPlan; attempt: number; overtakenBy?: RollRequest },
+  assignment: Assignment,
+): void {
+  const { plan, attempt, overtakenBy } = roll
   const operation = begin(draft, { kind: 'connectHub', generation: plan.generation, assignment })
-  change(draft, { assignment, roll: { phase: 'switching', plan, attempt, operation, assignment } })
+  const overtaken = overtakenBy === undefined ? {} : { overtakenBy }
+  change(draft, {
+    assignment,
+    roll: { phase: 'switching', plan, attempt, operation, assignment, ...overtaken },
+  })
 }
 
 function stepFailed(draft: Draft, roll: Roll, failure: Failure): void {
@@ -292,7 +303,9 @@ function stepFailed(draft: Draft, roll: Roll, failure: Failure): void {
     case 'switching': {
       const { plan, attempt } = roll
       const backoff = failure.retryable || roll.phase === 'switching' ? policy.retry : policy.refusal
-      const proveAt = retryAt(draft, backoff, attempt, failure.retryAfterMs)
+      // Somebody asked for a registration while this one was under way: it is asked again at once.
+      const again = retryAt(draft, backoff, attempt, failure.retryAfterMs)
+      const proveAt = draft.state.reprovisionWanted ? draft.at : again
       const { code } = failure
       change(draft, { roll: { phase: 'staged', plan, attempt: attempt + 1, proveAt, code } })
       if (roll.overtakenBy !== undefined) requestRoll(draft, roll.overtakenBy)

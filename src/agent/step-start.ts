@@ -1,7 +1,7 @@
 import type { AgentEvent, FoundGeneration } from './events.ts'
 import { candidates, change, type Draft } from './step-draft.ts'
-import { startRoll } from './step-roll.ts'
-import type { AgentState, Generation, Policy, Roll } from './states.ts'
+import { requestRoll, startRoll } from './step-roll.ts'
+import type { AgentState, Generation, Instant, Roll } from './states.ts'
 
 type Started = Extract<AgentEvent, { kind: 'started' }>
 type Staged = Extract<Roll, { phase: 'staged' }>
@@ -12,17 +12,16 @@ type Staged = Extract<Roll, { phase: 'staged' }>
  */
 export function startUp(draft: Draft, event: Started): void {
   const before = draft.state
-  const journalLost = before.nextGeneration === 1
-  const generations = matchGenerations(before, event.found, journalLost, draft.at)
-  const active = activeAmong(before, generations, journalLost)
+  const generations = event.found.map((found) => identify(before, found, draft.at))
+  const active = activeAmong(before, generations)
   const resumed = resumeRoll(before.roll, generations, draft.at)
-  const recovered = journalLost ? recoverStaged(generations, active, draft.at) : null
+  const recovered = recoverStaged(before, generations, active, draft.at)
   const numbers = event.found.map((found) => found.number)
   change(draft, {
     running: true,
     policy: event.policy,
     commonName: event.commonName,
-    generations: generations.map((g) => keepForSafety(g, active, recovered, event.policy, draft.at)),
+    generations: generations.map((g) => keepForSafety(before, g, active, recovered, draft.at)),
     active,
     nextGeneration: Math.max(before.nextGeneration, ...numbers.map((number) => number + 1)),
     assignment: event.fixedAssignment ?? before.assignment,
@@ -30,7 +29,9 @@ export function startUp(draft: Draft, event: Started): void {
     destruction: null,
     roll: recovered ?? resumed,
     wakeAt: null,
+    journalWritable: true,
   })
+  if ('overtakenBy' in before.roll) requestRoll(draft, before.roll.overtakenBy)
   const { roll } = draft.state
   const rolling = roll.phase !== 'idle' && roll.phase !== 'retiring' && roll.phase !== 'failed'
   if (candidates(draft).length > 0 || rolling || (roll.phase === 'failed' && roll.retryAt !== null)) return
@@ -40,53 +41,54 @@ export function startUp(draft: Draft, event: Started): void {
   startRoll(draft, { mode: 'bootstrap', ...event.bootstrap })
 }
 
-/**
- * What is on the token, with what the journal knows of it. A complete generation that nobody knows becomes part of
- * the identity when the journal has none; otherwise what nobody knows was left by a crash and leaves.
- */
-function matchGenerations(
-  before: AgentState,
-  found: readonly FoundGeneration[],
-  journalLost: boolean,
-  now: number,
-): readonly Generation[] {
-  const planned = 'plan' in before.roll ? before.roll.plan.generation : null
-  return found
-    .filter((item) => item.hasKey)
-    .map(({ number, keyId, certificate }) => {
-      const known = before.generations.find((g) => g.number === number)
-      if (known !== undefined) return { ...known, keyId, certificate: certificate ?? known.certificate }
-      const wanted = number === planned || (journalLost && certificate !== null)
-      return { number, keyId, certificate, retireAt: wanted ? null : now, compromised: false }
-    })
+/** A generation of the token, with what the journal knows of it. */
+function identify(before: AgentState, found: FoundGeneration, now: Instant): Generation {
+  const { number, keyId, hasKey } = found
+  const known = before.generations.find((g) => g.number === number)
+  if (!hasKey) {
+    // Certificates without their key: what a destruction that was cut off has left.
+    const retireAt = number === before.active ? null : now
+    return { number, keyId, certificate: null, retireAt, compromised: known?.compromised ?? false }
+  }
+  if (known !== undefined) return { ...known, keyId, certificate: found.certificate ?? known.certificate }
+  const planned = 'plan' in before.roll && before.roll.plan.generation === number
+  const wanted = planned || found.certificate !== null
+  return { number, keyId, certificate: found.certificate, retireAt: wanted ? null : now, compromised: false }
+}
+
+/** A complete generation that the journal has never heard of, and that may be the only one that works. */
+function isForeign(before: AgentState, generation: Generation): boolean {
+  return generation.certificate !== null && !before.generations.some((g) => g.number === generation.number)
 }
 
 /**
- * The journaled pointer where its generation is still there. Without it, the lowest complete generation: it is either
- * active or kept for an overlap, and a higher one is proved with DPS like any staged generation.
+ * The journaled pointer where its generation is still there. With the journal lost, the lowest complete generation:
+ * it is either active or kept for an overlap, and a higher one is proved with DPS like any staged generation.
  */
-function activeAmong(
-  before: AgentState,
-  generations: readonly Generation[],
-  journalLost: boolean,
-): number | null {
+function activeAmong(before: AgentState, generations: readonly Generation[]): number | null {
   const complete = generations.filter((g) => g.certificate !== null && !g.compromised)
   if (complete.some((g) => g.number === before.active)) return before.active
+  const journalLost = before.nextGeneration === 1
   return journalLost && complete.length > 0 ? Math.min(...complete.map((g) => g.number)) : null
 }
 
 /**
- * With the journal lost, the highest complete generation above the active one was either staged, or active already
- * with the other one kept for the overlap. Proving it is right in both cases.
+ * The token is ahead of the journal: the journal was lost, or an older one was put back. A key is journaled before it
+ * is made, so a crash alone cannot do that. The highest complete generation the journal does not know was staged, or
+ * active already: proving it is right in both cases.
  */
 function recoverStaged(
+  before: AgentState,
   generations: readonly Generation[],
   active: number | null,
-  now: number,
+  now: Instant,
 ): Staged | null {
-  const complete = generations.filter((g) => g.certificate !== null)
-  const highest = Math.max(...complete.map((g) => g.number))
-  if (complete.length === 0 || active === null || highest === active) return null
+  const planned = 'plan' in before.roll ? before.roll.plan.generation : null
+  const foreign = generations.filter(
+    (g) => isForeign(before, g) && g.number !== planned && g.number !== active,
+  )
+  if (foreign.length === 0) return null
+  const highest = Math.max(...foreign.map((g) => g.number))
   const plan = {
     generation: highest,
     mode: 'expiry' as const,
@@ -98,51 +100,40 @@ function recoverStaged(
   return { phase: 'staged', plan, attempt: 0, proveAt: now, code: null }
 }
 
-/** A complete generation that is neither active nor staged may still be the one that works. */
+/** While it is not certain which generation works, none that could is on its way out. */
 function keepForSafety(
+  before: AgentState,
   generation: Generation,
   active: number | null,
   recovered: Staged | null,
-  policy: Policy,
-  now: number,
+  now: Instant,
 ): Generation {
   const { number, certificate, compromised } = generation
+  // The roll of an older journal is not taken up again, so what it had begun leaves.
+  if (certificate === null && recovered !== null && number !== active) return { ...generation, retireAt: now }
   if (certificate === null || compromised) return generation
-  if (active === null) return { ...generation, retireAt: null }
-  if (recovered === null || generation.retireAt !== null) return generation
-  return number === active || number === recovered.plan.generation
-    ? generation
-    : { ...generation, retireAt: now + policy.overlapMs }
+  return active === null || isForeign(before, generation) ? { ...generation, retireAt: null } : generation
 }
 
 /** Where the roll stands when nothing is under way. */
-function resumeRoll(roll: Roll, generations: readonly Generation[], now: number): Roll {
+function resumeRoll(roll: Roll, generations: readonly Generation[], now: Instant): Roll {
+  if (roll.phase === 'idle' || roll.phase === 'retiring' || roll.phase === 'failed') return roll
+  const { plan } = roll
+  const generation = generations.find((g) => g.number === plan.generation)
+  if (generation !== undefined && generation.certificate !== null)
+    return { phase: 'staged', plan, attempt: 0, proveAt: now, code: null }
   switch (roll.phase) {
-    case 'storing':
-      if (generations.some((g) => g.number === roll.plan.generation && g.certificate !== null))
-        return { phase: 'staged', plan: roll.plan, attempt: 0, proveAt: now, code: null }
-      return { ...roll, operation: null, attempt: 0, retryAt: now }
     case 'generating':
+    case 'storing':
       return { ...roll, operation: null, attempt: 0, retryAt: now }
-    case 'requesting': {
-      if (!generations.some((g) => g.number === roll.plan.generation)) return regenerate(roll, now)
+    case 'requesting':
+      if (generation === undefined) break
       return { ...roll, operation: null, attempt: 0, retryAt: roll.ticket === null ? now : roll.retryAt }
-    }
     case 'staged':
     case 'proving':
-    case 'switching': {
-      const complete = generations.some((g) => g.number === roll.plan.generation && g.certificate !== null)
-      if (!complete) return regenerate(roll, now)
-      return { phase: 'staged', plan: roll.plan, attempt: 0, proveAt: now, code: null }
-    }
-    case 'idle':
-    case 'retiring':
-    case 'failed':
-      return roll
+    case 'switching':
+      break
   }
-}
-
-/** The key of the roll has vanished from the token: the same roll begins with a new key. */
-function regenerate(roll: Extract<Roll, { plan: unknown }>, now: number): Roll {
-  return { phase: 'generating', plan: roll.plan, operation: null, attempt: 0, retryAt: now }
+  // What the roll had made has vanished from the token: the same roll begins with a new key.
+  return { phase: 'generating', plan, operation: null, attempt: 0, retryAt: now }
 }

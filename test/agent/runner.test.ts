@@ -5,7 +5,7 @@ import type { Occurrence } from '../../src/agent/events.ts'
 import { memoryJournal, type Journal } from '../../src/agent/journal.ts'
 import { Runner } from '../../src/agent/runner.ts'
 import type { LeafkeeperError } from '../../src/errors.ts'
-import { dpsPolicy } from '../support/machine.ts'
+import { dpsPolicy, facts, hubA } from '../support/machine.ts'
 
 /** A clock that stands still until the test moves it. */
 class ManualClock implements Clock {
@@ -53,7 +53,7 @@ interface Harness {
   readonly log: string[]
   readonly failures: LeafkeeperError[]
   /** Answers the oldest effect that is being performed. */
-  answer(result: Occurrence | null): Promise<void>
+  readonly answer: (result: Occurrence | null) => Promise<void>
 }
 
 function harness(journal: Journal = memoryJournal()): Harness {
@@ -132,15 +132,57 @@ describe('the runner', () => {
     const { runner, clock, log, failures } = harness({ ...journal, append })
     await runner.restore()
     full = true
-    const step = runner.dispatch(started)
-    while (failures.length < 1) await nextTurn()
+    await runner.dispatch(started)
     expect(failures[0]?.code).toBe('JOURNAL_UNWRITABLE')
-    expect(log).toEqual([])
-    while (clock.alarms < 1) await nextTurn()
+    expect(log).toEqual(['observe journalChecked'])
     full = false
     clock.advance(1_000)
-    await step
-    expect(log).toEqual(['journal started', 'observe started', 'perform generateKey'])
+    while (log.length < 5) await nextTurn()
+    expect(log.slice(1)).toEqual([
+      'observe journalChecked',
+      'journal started',
+      'observe started',
+      'perform generateKey',
+    ])
+  })
+
+  it('keeps the connection up while the disk is full, and records it afterwards', async () => {
+    const journal = memoryJournal()
+    let full = false
+    const append: Journal['append'] = (event) =>
+      full ? Promise.reject(new Error('ENOSPC')) : journal.append(event)
+    const begin: Journal['begin'] = (state) =>
+      full ? Promise.reject(new Error('ENOSPC')) : journal.begin(state)
+    const { runner, clock, log } = harness({ ...journal, append, begin })
+    await runner.restore()
+    const certificate = facts(1)
+    await runner.dispatch({
+      ...started,
+      found: [{ number: 1, keyId: '01', certificate, hasKey: true }],
+      fixedAssignment: hubA,
+    })
+    await runner.dispatch({ kind: 'hubConnected', operation: 1 })
+    full = true
+    await runner.dispatch({ kind: 'rollRequested', mode: 'expiry', keyType: 'EC-P256', requestId: 'r' })
+    await runner.dispatch({
+      kind: 'hubDisconnected',
+      operation: 1,
+      failure: { code: 'HUB_CONNECTION_LOST', retryable: true, retryAfterMs: null },
+    })
+    expect(runner.state.connection.phase).toBe('waiting')
+    expect(runner.state.roll.phase).toBe('idle')
+    clock.advance((runner.state.wakeAt ?? 0) - clock.time)
+    while (runner.state.connection.phase !== 'connecting') await nextTurn()
+    expect(log.at(-1)).toBe('perform connectHub')
+    expect(log).not.toContain('perform generateKey')
+
+    // The disk takes records again: the journal holds the present state, and the roll that was asked for begins.
+    full = false
+    clock.advance(1_000)
+    while (!log.includes('perform generateKey')) await nextTurn()
+    const { state, events } = await journal.read()
+    expect(state?.connection.phase).toBe('connecting')
+    expect(events.map(({ kind }) => kind)).toContain('rollRequested')
   })
 
   it('ends although the disk stays full', async () => {
