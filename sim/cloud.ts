@@ -6,6 +6,7 @@ import { CloudEvents, type CloudEventMap } from './events.ts'
 import { onFirstByte } from './http/first-byte.ts'
 import { HttpFront } from './http/http-front.ts'
 import { SimulatedHub, type OnRecordReplaced } from './hub/hub.ts'
+import { hubServiceApp } from './hub/service/hub-service.ts'
 import { parseHubUserName } from './hub/user-name.ts'
 import { TlsListener } from './listener.ts'
 import { MqttFront, type Route } from './mqtt/mqtt-front.ts'
@@ -108,6 +109,7 @@ export class SimulatedCloud {
     ])
     const front = await MqttFront.open(routeTo(dps, hubs, events))
     const http = new HttpFront((peer, stream) => front.handle(peer, stream))
+    for (const hub of hubs.values()) http.mount((host) => host === hub.hostName, hubServiceApp(hub))
     const listener = await TlsListener.open(credential, (socket) => {
       onFirstByte(socket, (protocol) => (protocol === 'http' ? http : front).handle(socket))
     })

@@ -1,5 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { RegistrationAttempt } from './dps/registrations.ts'
+import type { CloudMessageOutcome } from './hub/cloud-to-device.ts'
+import type { JobStatus } from './hub/jobs/job.ts'
 import type { TelemetryMessage } from './hub/telemetry.ts'
 
 /** A device on a hub. */
@@ -29,6 +31,16 @@ export interface CloudEventMap {
   connectRefused: [ConnectRefusedEvent]
   /** DPS has decided on a registration, one way or the other. */
   registration: [RegistrationAttempt]
+  /** What became of a cloud-to-device message. */
+  cloudToDevice: [DeviceEvent & { readonly messageId: string; readonly outcome: CloudMessageOutcome }]
+  /** Tags or properties were written. */
+  twinChanged: [DeviceEvent & { readonly by: 'service' | 'device' }]
+  /** An answer on `$iothub/credentials`; `isFinal` when it ends the operation that a 202 has begun. */
+  credentialAnswered: [
+    DeviceEvent & { readonly requestId: string; readonly status: number; readonly isFinal: boolean },
+  ]
+  /** A job has got further. */
+  jobChanged: [{ readonly hub: string; readonly jobId: string; readonly status: JobStatus }]
   /** A device has answered a direct method, or has not. */
   methodCompleted: [DeviceEvent & { readonly methodName: string; readonly outcome: number }]
 }

@@ -24,14 +24,20 @@ export type {
   DeviceAuthenticationDescription,
   DeviceDescription,
   DeviceRecord,
+  SymmetricKey,
   X509Thumbprint,
 } from './hub/device-record.ts'
+export type { CloudMessage, CloudMessageOutcome } from './hub/cloud-to-device.ts'
+export type { IssuanceFault } from './hub/credentials/issuance.ts'
+export type { HubSnapshot } from './hub/hub-snapshot.ts'
+export type { DeviceJob, Job, JobStatus } from './hub/jobs/job.ts'
 export type { OnRecordReplaced, SimulatedHub } from './hub/hub.ts'
 export type { MethodCall, MethodResult } from './hub/methods.ts'
 export type { SystemProperties } from './hub/property-bag.ts'
 export type { DeviceChange, DeviceRegistry } from './hub/registry.ts'
 export type { TelemetryMessage } from './hub/telemetry.ts'
-export type { JsonObject, Twin, TwinSection } from './hub/twin.ts'
+export type { JsonObject } from './hub/json.ts'
+export type { Twin, TwinSection } from './hub/twin.ts'
 export type { RefusalCode } from './mqtt/session.ts'
 export { validFor, type Validity } from './pki/certificate-fields.ts'
 export { generateKeyFile, type KeyFile, type KeyType } from './pki/keys.ts'

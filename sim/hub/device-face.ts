@@ -6,18 +6,19 @@ import {
   type MqttSession,
   type RefusalCode,
 } from '../mqtt/session.ts'
-import type { TrustedAuthorities } from '../pki/trusted-authorities.ts'
-import { refusalOf } from './authentication.ts'
-import type { DeviceRegistry } from './registry.ts'
+import { refusalOf, type DoorRules } from './authentication.ts'
 import { HubSession, type HubActions } from './hub-session.ts'
+import type { DeviceRegistry } from './registry.ts'
+import type { SessionStore } from './session-store.ts'
 import { parseHubUserName, type HubUserName } from './user-name.ts'
 
 /** What the face of a hub needs to decide on a CONNECT. */
 export interface HubDoor {
   readonly hostName: string
   readonly registry: DeviceRegistry
-  readonly trustedAuthorities: TrustedAuthorities
-  readonly now: () => number
+  readonly sessions: SessionStore
+  /** What the hub goes by at this moment. */
+  rules(): DoorRules
   /** Told of every refusal: 401003, 403012, 404001, or 0 for a fault. */
   refused(deviceId: string, code: RefusalCode, errorCode: number, reason: string): void
 }
@@ -58,19 +59,21 @@ export class HubDeviceFace implements MqttService {
   }
 
   accept(request: ConnectRequest): MqttSession {
-    const { connection, presented } = request
+    const { connection, presented, password } = request
     const userName = parseHubUserName(request.userName)
-    const { deviceId } = userName
-    const { registry, trustedAuthorities, now } = this.#door
+    const { deviceId, apiVersion = '' } = userName
+    const { registry, sessions } = this.#door
     const fault = this.refusals.take()
     if (fault !== undefined) this.#refuse(deviceId, fault, 0, 'A fault was asked for.')
     const mistake = mistakeIn(userName, request.clientId)
     if (mistake !== undefined) this.#refuse(deviceId, 5, 401003, mistake)
-    const refusal = refusalOf(deviceId, registry.get(deviceId), presented, trustedAuthorities, now())
+    const credentials = { chain: presented, token: password?.toString() }
+    const refusal = refusalOf(deviceId, registry.get(deviceId), credentials, this.#door.rules())
     if (refusal !== undefined) this.#refuse(deviceId, 5, refusal.errorCode, refusal.reason)
     // Only a connection that is let in takes over (400027 ConnectionForcefullyClosedOnNewConnection).
     this.disconnect(deviceId, 'A newer connection of the same device has taken over.')
-    const session = new HubSession(deviceId, presented, connection, this.#actions)
+    sessions.begin(deviceId, request.clean)
+    const session = new HubSession({ deviceId, apiVersion, credentials }, connection, this.#actions, sessions)
     this.#sessions.set(deviceId, session)
     return session
   }

@@ -46,3 +46,21 @@ export function parsePropertyBag(text: string): PropertyBag {
   // fromEntries makes own properties, whatever they are called.
   return { properties: Object.fromEntries(application), systemProperties: Object.fromEntries(system) }
 }
+
+const topicNames: Readonly<Partial<Record<string, string>>> = Object.fromEntries(
+  Object.entries(systemNames).map(([topicName, name]) => [name, topicName]),
+)
+
+/** Writes properties as they stand in a topic; {@link parsePropertyBag} reads them. */
+export function formatPropertyBag(
+  properties: Readonly<Record<string, string>>,
+  systemProperties: SystemProperties,
+): string {
+  const system = Object.entries(systemProperties).map(([name, value]: [string, string]) => [
+    topicNames[name] ?? name,
+    value,
+  ])
+  return [...system, ...Object.entries(properties)]
+    .map(([key = '', value = '']) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`)
+    .join('&')
+}

@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors.ts'
-
-/** A JSON object. */
-export type JsonObject = Readonly<Record<string, unknown>>
+import type { JsonObject } from './json.ts'
+import { merge, mergeMetadata, type PropertyMetadata } from './merge-patch.ts'
+import { checkSize } from './twin-patch.ts'
 
 /** One half of a twin, with its version. */
 export interface TwinSection {
@@ -11,92 +11,174 @@ export interface TwinSection {
 
 /** What device and cloud tell each other about the state of the device. */
 export interface Twin {
+  /** What the cloud notes about the device; the device does not see it. */
+  readonly tags: JsonObject
   readonly desired: TwinSection
   readonly reported: TwinSection
 }
 
+/** One half of a twin as it is kept. */
+export interface StoredSection {
+  readonly version: number
+  readonly properties: JsonObject
+  readonly metadata: PropertyMetadata
+}
+
+/** A twin as it is kept: JSON. */
+export interface StoredTwin {
+  /** Changes with the tags and the desired properties. */
+  readonly etag: string
+  /** Counts every change. */
+  readonly version: number
+  readonly tags: JsonObject
+  readonly desired: StoredSection
+  readonly reported: StoredSection
+}
+
+/** What a service writes. */
+export interface TwinChange {
+  readonly tags?: JsonObject
+  readonly desired?: JsonObject
+}
+
+// Azure's limits, in bytes of JSON.
+const largestSection = 32 * 1024
+const largestTags = 8 * 1024
+
 /** The twins of one hub's devices. A twin is made when it is first asked for. */
 export class TwinStore {
-  readonly #twins = new Map<string, Twin>()
+  readonly #twins = new Map<string, StoredTwin>()
+  readonly #now: () => number
+
+  /** @param now - milliseconds since 1970 */
+  constructor(now: () => number) {
+    this.#now = now
+  }
 
   get(deviceId: string): Twin {
-    return this.#twins.get(deviceId) ?? { desired: { $version: 1 }, reported: { $version: 1 } }
+    const { tags, desired, reported } = this.stored(deviceId)
+    return { tags, desired: shown(desired), reported: shown(reported) }
   }
 
-  /** Merges a patch into what the device reports. @returns the new version */
+  stored(deviceId: string): StoredTwin {
+    const twin = this.#twins.get(deviceId)
+    if (twin !== undefined) return twin
+    const made = fresh({}, this.#instant())
+    this.#twins.set(deviceId, made)
+    return made
+  }
+
+  /** Merges a patch into what the device reports. @returns the new version @throws ServiceError 400 too large */
   report(deviceId: string, patch: JsonObject): number {
-    const twin = this.get(deviceId)
-    const reported = patched(twin.reported, patch)
-    this.#twins.set(deviceId, { ...twin, reported })
-    return reported.$version
+    const twin = this.stored(deviceId)
+    const reported = patched(twin.reported, patch, { $lastUpdated: this.#instant() })
+    checkSize(reported.properties, largestSection, 'Reported properties')
+    this.#twins.set(deviceId, { ...twin, version: twin.version + 1, reported })
+    return reported.version
   }
 
-  /** Merges a patch into what is wanted of the device. @returns the new version */
-  desire(deviceId: string, patch: JsonObject): number {
-    const twin = this.get(deviceId)
-    const desired = patched(twin.desired, patch)
-    this.#twins.set(deviceId, { ...twin, desired })
-    return desired.$version
+  /**
+   * Merges what a service writes, or puts it in the place of all tags and desired properties.
+   *
+   * @returns the desired properties as they are to be sent to the device; `undefined` when they have not changed
+   * @throws ServiceError 412 when the twin is not the version with that ETag, 400 when it would be too large
+   */
+  write(
+    deviceId: string,
+    change: TwinChange,
+    how: 'merge' | 'replace',
+    ifMatch = '*',
+  ): TwinSection | undefined {
+    const twin = this.stored(deviceId)
+    if (ifMatch !== '*' && ifMatch !== twin.etag) {
+      throw new ServiceError(412, 412001, `The twin of "${deviceId}" has ETag ${twin.etag}, not ${ifMatch}.`)
+    }
+    const before = how === 'merge' ? twin : { ...twin, ...emptied(twin, this.#instant()) }
+    const tags = merge(before.tags, change.tags ?? {})
+    const wanted = change.desired ?? (how === 'replace' ? {} : undefined)
+    const version = twin.desired.version + 1
+    const desired =
+      wanted === undefined
+        ? twin.desired
+        : patched(before.desired, wanted, { $lastUpdated: this.#instant(), $lastUpdatedVersion: version })
+    checkSize(tags, largestTags, 'Tags')
+    checkSize(desired.properties, largestSection, 'Desired properties')
+    const next = twin.version + 1
+    this.#twins.set(deviceId, { ...twin, tags, desired, version: next, etag: etagOf(next) })
+    return wanted === undefined ? undefined : { ...wanted, $version: desired.version }
   }
 
-  put(deviceId: string, twin: Twin): void {
-    this.#twins.set(deviceId, twin)
+  /** Puts a twin in place, such as the one a device had on another hub. */
+  put(deviceId: string, twin: { tags?: JsonObject; desired?: JsonObject; reported?: JsonObject }): void {
+    this.#twins.set(deviceId, fresh(twin, this.#instant()))
   }
 
   delete(deviceId: string): void {
     this.#twins.delete(deviceId)
   }
-}
 
-// Azure's limits for one half of a twin.
-const largestPatch = 32 * 1024
-const deepestPatch = 10
+  snapshot(): Readonly<Record<string, StoredTwin>> {
+    return Object.fromEntries(this.#twins)
+  }
 
-/** Reads a patch that a device has sent. @throws ServiceError 400 when it is no JSON object, too large or too deep */
-export function readPatch(body: Buffer): JsonObject {
-  if (body.length > largestPatch) {
-    throw new ServiceError(400, 400004, `A patch has at most ${largestPatch} bytes, not ${body.length}.`)
+  restore(snapshot: Readonly<Record<string, StoredTwin>>): void {
+    this.#twins.clear()
+    for (const [deviceId, twin] of Object.entries(snapshot)) this.#twins.set(deviceId, twin)
   }
-  const patch = parse(body)
-  if (!isObject(patch) || '$version' in patch) {
-    throw new ServiceError(400, 400004, 'Expected a JSON object without $version.')
-  }
-  if (!isWithin(patch, deepestPatch)) {
-    throw new ServiceError(400, 400004, `A patch is at most ${deepestPatch} levels deep.`)
-  }
-  return patch
-}
 
-function parse(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString())
-  } catch {
-    return undefined
+  #instant(): string {
+    return new Date(this.#now()).toISOString()
   }
 }
 
-function isWithin(value: unknown, levels: number): boolean {
-  if (typeof value !== 'object' || value === null) return true
-  return levels > 0 && Object.values(value).every((member) => isWithin(member, levels - 1))
+function shown({ properties, version }: StoredSection): TwinSection {
+  return { ...properties, $version: version }
 }
 
-function patched(section: TwinSection, patch: JsonObject): TwinSection {
-  const { $version, ...properties } = section
-  return { ...merge(properties, patch), $version: $version + 1 }
-}
-
-/** JSON merge patch (RFC 7396): null deletes, objects merge, everything else replaces. */
-function merge(target: JsonObject, patch: JsonObject): JsonObject {
-  const merged = new Map(Object.entries(target))
-  for (const [name, value] of Object.entries(patch)) {
-    const before = merged.get(name)
-    if (value === null) merged.delete(name)
-    else if (isObject(value)) merged.set(name, merge(isObject(before) ? before : {}, value))
-    else merged.set(name, value)
+function patched(
+  section: StoredSection,
+  patch: JsonObject,
+  stamp: { readonly $lastUpdated: string; readonly $lastUpdatedVersion?: number },
+): StoredSection {
+  return {
+    version: section.version + 1,
+    properties: merge(section.properties, patch),
+    metadata: mergeMetadata(section.metadata, patch, stamp),
   }
-  return Object.fromEntries(merged)
 }
 
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+function emptied(twin: StoredTwin, at: string): Pick<StoredTwin, 'tags' | 'desired'> {
+  const { version } = twin.desired
+  return { tags: {}, desired: { version, properties: {}, metadata: { $lastUpdated: at } } }
+}
+
+function fresh(
+  {
+    tags = {},
+    desired = {},
+    reported = {},
+  }: { tags?: JsonObject; desired?: JsonObject; reported?: JsonObject },
+  at: string,
+): StoredTwin {
+  return {
+    etag: etagOf(1),
+    version: 2,
+    tags,
+    desired: section(desired, at, true),
+    reported: section(reported, at, false),
+  }
+}
+
+function section(given: JsonObject, at: string, isDesired: boolean): StoredSection {
+  const { $version, $metadata: _, ...properties } = given
+  const version = typeof $version === 'number' ? $version : 1
+  const stamp = { $lastUpdated: at, ...(isDesired ? { $lastUpdatedVersion: version } : {}) }
+  return { version, properties, metadata: mergeMetadata(stamp, properties, stamp) }
+}
+
+/** As Azure's look: a counter of eight bytes in Base64. */
+function etagOf(count: number): string {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64BE(BigInt(count))
+  return bytes.toString('base64')
 }

@@ -44,6 +44,8 @@ export class MqttFront {
   readonly #route: Route
   // Weak, since a will is published after its connection has closed.
   readonly #visits = new WeakMap<Client, Visit>()
+  /** By the client id that aedes knows, for clients that may come back. */
+  readonly #returning = new Map<string, Visit>()
 
   private constructor(broker: DirectBroker, route: Route) {
     this.#broker = broker
@@ -54,9 +56,20 @@ export class MqttFront {
       answer(guarded(() => this.#publish(client, packet)))
     }
     broker.authorizeSubscribe = (client, subscription, answer) => {
-      const refusal = guarded(() => this.#visits.get(client)?.session?.subscribed(subscription.topic))
+      const refusal = guarded(() => {
+        const qos = subscription.qos === 0 ? 0 : 1
+        this.#visits.get(client)?.session?.subscribed(subscription.topic, qos)
+      })
       answer(refusal, refusal === null ? subscription : null)
     }
+    broker.keepSessionsElsewhere((id) => this.#returning.get(id)?.session?.stored?.() ?? [])
+    broker.on('subscribe', (subscriptions, client) => {
+      for (const { topic } of subscriptions) this.#visits.get(client)?.session?.listening?.(topic)
+    })
+    broker.on('ack', (packet, client) => {
+      const { messageId } = packet as { readonly messageId?: number }
+      if (messageId !== undefined) this.#visits.get(client)?.session?.acknowledged?.(messageId)
+    })
     broker.on('unsubscribe', (filters, client) => {
       for (const filter of filters) this.#visits.get(client)?.session?.unsubscribed(filter)
     })
@@ -89,6 +102,7 @@ export class MqttFront {
       session: undefined,
     })
     stream.once('close', () => {
+      this.#returning.delete(client.id)
       this.#visits.get(client)?.session?.closed()
     })
   }
@@ -106,14 +120,10 @@ export class MqttFront {
     visit.connect = packet
     visit.clientId = packet.clientId
     const service = this.#serviceFor(visit)
-    if (service?.keepsSessions === true) {
-      // The same client id at two services is two clients.
-      packet.clientId = `${service.name}/${packet.clientId}`
-    } else {
-      // Where nobody is refused, nobody may push another one out by his name.
-      packet.clientId = randomUUID()
-      packet.clean = true
-    }
+    // Who takes over from whom is for the service to say: to aedes every connection is another client.
+    packet.clientId = randomUUID()
+    if (service?.keepsSessions !== true) packet.clean = true
+    else if (packet.clean !== true) this.#returning.set(packet.clientId, visit)
     return true
   }
 
@@ -142,6 +152,7 @@ export class MqttFront {
       clientId: visit.clientId,
       userName: packet.username ?? '',
       password: packet.password,
+      clean: packet.clean === true,
       presented: PresentedChain.of(visit.peer),
       connection: visit.connection,
     }
@@ -181,10 +192,20 @@ function connectionOf(client: Client, stream: Duplex): DeviceConnection {
       if (stream.destroyed) return
       client.publish({ cmd: 'publish', qos: 0, dup: false, retain: false, topic, payload }, () => undefined)
     },
+    deliver: (topic, payload, messageId, dup) => {
+      if (stream.destroyed) return
+      const packet = { cmd: 'publish', qos: 1, dup, retain: false, topic, payload, messageId } as const
+      deliverer(client).deliverQoS(packet, () => undefined)
+    },
     destroy: () => {
       stream.destroy()
     },
   }
+}
+
+/** Aedes chooses packet ids by itself in `publish`, and here takes the one it is given. */
+function deliverer(client: Client): { deliverQoS(packet: object, done: () => void): void } {
+  return client as unknown as ReturnType<typeof deliverer>
 }
 
 function guarded(act: () => void): ProtocolViolation | null {

@@ -8,6 +8,8 @@ export interface ConnectRequest {
   readonly clientId: string
   readonly userName: string
   readonly password: Buffer | undefined
+  /** Whether the device wants to begin anew, and to leave nothing behind. */
+  readonly clean: boolean
   readonly presented: PresentedChain
   /** The connection that the CONNECT came on. */
   readonly connection: DeviceConnection
@@ -17,6 +19,8 @@ export interface ConnectRequest {
 export interface DeviceConnection {
   /** Sends with QoS 0. Does nothing once the connection is gone. */
   send(topic: string, payload: string | Buffer): void
+  /** Sends with QoS 1. Does nothing once the connection is gone. @param again - sent before, on another connection */
+  deliver(topic: string, payload: string | Buffer, packetId: number, again: boolean): void
   /** Ends the connection without a word, as MQTT 3.1.1 wants it. */
   destroy(): void
 }
@@ -30,6 +34,12 @@ export interface Publication {
   readonly will: boolean
 }
 
+/** A subscription of an earlier connection, with the QoS it was granted. */
+export interface StoredSubscription {
+  readonly topic: string
+  readonly qos: 0 | 1
+}
+
 /**
  * What a service does on a connection that it has accepted. A {@link ProtocolViolation} thrown in here ends the
  * connection; a publication is acknowledged when `published` has returned.
@@ -38,7 +48,14 @@ export interface MqttSession {
   /** CONNACK 0 has been sent. */
   opened(): void
   published(publication: Publication): void
-  subscribed(filter: string): void
+  /** Subscriptions of an earlier connection come before `opened`. */
+  subscribed(filter: string, qos: 0 | 1): void
+  /** SUBACK has been sent. */
+  listening?(filter: string): void
+  /** PUBACK has come. */
+  acknowledged?(packetId: number): void
+  /** What the device has subscribed to already, when it comes back with `clean=false`. */
+  stored?(): readonly StoredSubscription[]
   unsubscribed(filter: string): void
   /** The connection has ended, whoever ended it. Comes once, also when `opened` never came. */
   closed(): void
@@ -48,7 +65,7 @@ export interface MqttSession {
 export interface MqttService {
   /** Tells its clients from those of other services, which may have the same client id. */
   readonly name: string
-  /** Whether a client has one session, which a new connection takes over and which outlives it (`clean=false`). */
+  /** Whether sessions can outlive their connection (`clean=false`). The service keeps them itself. */
   readonly keepsSessions: boolean
   /** @throws ConnectRefused with the CONNACK code, or ProtocolViolation to end the connection without an answer */
   accept(request: ConnectRequest): MqttSession

@@ -32,6 +32,11 @@ export class TrustedAuthorities {
     return this.#authorities.delete(thumbprint256(readCertificate(pem, 'A trusted authority')))
   }
 
+  /** All of them, as PEM. */
+  list(): readonly string[] {
+    return [...this.#authorities.values()].map((authority) => authority.toString())
+  }
+
   /** Whether a presented chain leads, over verified signatures, to one of these. */
   reach(presented: PresentedChain, now: number): boolean {
     const authorities = [...this.#authorities.values()].filter((authority) => isValidAt(authority, now))

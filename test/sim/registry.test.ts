@@ -25,7 +25,12 @@ describe('the registry of a hub', () => {
       generationId: expect.stringMatching(/^\d{18}$/) as string,
       etag: expect.any(String) as string,
       status: 'enabled',
+      statusReason: null,
+      statusUpdatedTime: '0001-01-01T00:00:00Z',
       connectionState: 'Disconnected',
+      connectionStateUpdatedTime: '0001-01-01T00:00:00Z',
+      lastActivityTime: '0001-01-01T00:00:00Z',
+      capabilities: { iotEdge: false },
       authentication: {
         type: 'selfSigned',
         x509Thumbprint: { primaryThumbprint: 'AABBCC', secondaryThumbprint: null },

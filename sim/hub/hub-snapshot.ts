@@ -1,0 +1,22 @@
+import type { AccessPolicy } from './access-policies.ts'
+import type { QueuedMessage } from './cloud-to-device.ts'
+import type { CredentialOperation } from './credentials/operations.ts'
+import type { IssuedCertificate } from './issued-certificates.ts'
+import type { JobsSnapshot } from './jobs/jobs.ts'
+import type { RegistrySnapshot } from './registry.ts'
+import type { StoredSession } from './session-store.ts'
+import type { StoredTwin } from './twin.ts'
+
+/** Everything that one hub keeps: JSON. */
+export interface HubSnapshot {
+  readonly policies: readonly AccessPolicy[]
+  readonly registry: RegistrySnapshot
+  readonly twins: Readonly<Record<string, StoredTwin>>
+  readonly messages: Readonly<Record<string, readonly QueuedMessage[]>>
+  readonly sessions: Readonly<Record<string, StoredSession>>
+  readonly issued: readonly IssuedCertificate[]
+  readonly operations: readonly CredentialOperation[]
+  readonly jobs: JobsSnapshot
+  /** As PEM. */
+  readonly trustedAuthorities: readonly string[]
+}

@@ -1,0 +1,16 @@
+/** A JSON object. */
+export type JsonObject = Readonly<Record<string, unknown>>
+
+/** Whether a value is an object that is neither null nor an array. */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** What a text says, and `undefined`, which JSON cannot say, when it is none. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return undefined
+  }
+}
