@@ -1,30 +1,40 @@
-import { parseArgs } from 'node:util'
+import { runCommand } from '../story/command.ts'
 import { freshToken } from '../story/fresh-token.ts'
 import { measureBlackout } from './blackout.ts'
 import { measureHandshakes } from './handshake.ts'
 
-const { values } = parseArgs({ options: { json: { type: 'boolean', default: false } } })
-const note = (text: string): void => void process.stderr.write(`${text}\n`)
+const usage = `Usage: npm run bench [-- --json]
 
-const token = await freshToken('bench')
-try {
-  note('Handshakes, HSM key against key file ...')
-  const handshakes = await measureHandshakes(token.options)
-  note('Rolls, hub leaves the old session alone, against a plain open() ...')
-  const kept = await measureBlackout(token.options, 'keep-session')
-  note('Rolls, hub cuts the old session when DPS rewrites its record ...')
-  const cut = await measureBlackout(token.options, 'cut-session')
-  const figures = {
-    ...handshakes,
-    ...kept,
-    blackoutCutMs: cut.blackoutMs,
-    blackoutCutRatio: cut.blackoutRatio,
+Compares handshakes with an HSM key with those with a key file, and a roll with
+a plain open() of the official client.
+
+  --json   print the figures as one JSON object on the last line
+  --help   print this
+`
+
+await runCommand(usage, async ({ json }) => {
+  const note = (text: string): void => void process.stderr.write(`${text}\n`)
+  const token = await freshToken('bench')
+  try {
+    note('Handshakes, HSM key against key file ...')
+    const handshakes = await measureHandshakes(token.options)
+    note('Rolls, hub leaves the old session alone, against a plain open() ...')
+    const kept = await measureBlackout(token.options, 'keep-session')
+    note('Rolls, hub cuts the old session when DPS rewrites its record ...')
+    const cut = await measureBlackout(token.options, 'cut-session')
+    const figures = {
+      ...handshakes,
+      ...kept,
+      blackoutCutMs: cut.blackoutMs,
+      blackoutCutRatio: cut.blackoutRatio,
+    }
+    const rounded = Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, round(value)]))
+    process.stdout.write(json ? `${JSON.stringify(rounded)}\n` : inWords(rounded))
+    return 0
+  } finally {
+    await token.remove()
   }
-  const rounded = Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, round(value)]))
-  process.stdout.write(values.json ? `${JSON.stringify(rounded)}\n` : inWords(rounded))
-} finally {
-  await token.remove()
-}
+})
 
 function round(value: number): number {
   return Math.round(value * 1000) / 1000

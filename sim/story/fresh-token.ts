@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import {
@@ -19,11 +20,16 @@ export interface FreshToken {
   remove(): Promise<void>
 }
 
-/** Makes a fresh SoftHSM token below the project's state folder; its PIN stands in a file beside it. */
+/**
+ * Makes a fresh SoftHSM token below the project's state folder; its PIN stands in a file beside it. A process that
+ * ends before it has removed the token removes it then.
+ */
 export async function freshToken(purpose: string, stateFolder = '.leafkeeper'): Promise<FreshToken> {
   const parent = resolve(stateFolder)
   await mkdir(parent, { recursive: true, mode: 0o700 })
   const folder = await mkdtemp(join(parent, `${purpose}-`))
+  const removeNow = (): void => rmSync(folder, { recursive: true, force: true })
+  process.once('exit', removeNow)
   Object.assign(process.env, prepareSoftHsm(join(folder, 'softhsm')))
   const module = modulePath(loadProfile('softhsm'))
   const pin = randomBytes(12).toString('hex')
@@ -40,6 +46,9 @@ export async function freshToken(purpose: string, stateFolder = '.leafkeeper'): 
     options: { module, token: { label }, pin: { file: pinFile } },
     folder,
     module,
-    remove: () => rm(folder, { recursive: true, force: true }),
+    async remove() {
+      await rm(folder, { recursive: true, force: true })
+      process.off('exit', removeNow)
+    },
   }
 }
