@@ -1,5 +1,5 @@
-import { once } from 'node:events'
-import { onTestFinished } from 'vitest'
+import type { EventEmitter } from 'node:events'
+import { afterAll, onTestFinished } from 'vitest'
 import {
   DeviceAgent,
   dpsOverMqtt,
@@ -40,6 +40,9 @@ export interface World {
 }
 
 let sharedHsm: TestHsm | undefined
+
+// Not on the process's exit: vitest ends its processes by a signal.
+afterAll(() => sharedHsm?.remove())
 
 /** Makes a world for one test. The token is shared by the tests of a file, as SoftHSM is by a process. */
 export async function createWorld(cloudOptions: CloudOptions = {}): Promise<World> {
@@ -115,15 +118,23 @@ export async function next<Name extends keyof DeviceAgentEvents>(
   name: Name,
   fits: (...args: DeviceAgentEvents[Name]) => boolean = () => true,
 ): Promise<DeviceAgentEvents[Name]> {
-  for (;;) {
-    const args = (await once(agent, name)) as DeviceAgentEvents[Name]
-    if (fits(...args)) return args
-  }
+  // One listener from now until it fits: two events of one tick would both be seen.
+  return new Promise((resolve) => {
+    // Node's types cannot tell that a listener fits a name which is itself a parameter.
+    const untyped: EventEmitter = agent
+    const listener = (...args: DeviceAgentEvents[Name]): void => {
+      if (!fits(...args)) return
+      untyped.off(name, listener)
+      resolve(args)
+    }
+    untyped.on(name, listener)
+  })
 }
 
 /** Resolves when the agent's roll is in this phase, at once when it already is. */
 export async function rollPhase(agent: DeviceAgent, phase: string): Promise<void> {
-  while (agent.state.roll.phase !== phase) await once(agent, 'transition')
+  if (agent.state.roll.phase === phase) return
+  await next(agent, 'transition', () => agent.state.roll.phase === phase)
 }
 
 /** Bodies of different messages that hubs have received from a device. */
