@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { clientOptions, type ClientOptions } from './client-options.ts'
 import type { GroupAuthentication } from './dps/assignment.ts'
-import { SimulatedProvisioningService, type DisabledEnrollment } from './dps/provisioning-service.ts'
+import { managementApp } from './dps/management-app.ts'
+import { SimulatedProvisioningService } from './dps/provisioning-service.ts'
+import type { DisabledEnrollment } from './dps/registration-desk.ts'
 import { parseDpsUserName } from './dps/request.ts'
 import { CloudEvents, type CloudEventMap } from './events.ts'
 import { onFirstByte } from './http/first-byte.ts'
@@ -15,6 +18,8 @@ import { createServerCredential } from './pki/server-certificate.ts'
 
 const hubDomain = 'azure-devices.net'
 const dpsDomain = 'azure-devices-provisioning.net'
+const serviceHost = `leafkeeper.${dpsDomain}`
+const managementHost = 'management.azure.com'
 
 /** What a cloud is made of. Everything has a default. */
 export interface CloudOptions {
@@ -42,6 +47,7 @@ interface CloudParts {
   readonly listener: TlsListener
   readonly front: MqttFront
   readonly idScope: string
+  readonly managementToken: string
   readonly trustedAuthorities: string
 }
 
@@ -62,6 +68,8 @@ export class SimulatedCloud {
   /** The host name of DPS that devices are given; it leads here by `connectTo`. */
   readonly provisioningHost = `global.${dpsDomain}`
   readonly idScope: string
+  /** The bearer token for `https://management.azure.com`, where certificates of authorities are kept. */
+  readonly managementToken: string
   /** The throw-away authority of the server certificate, as PEM. */
   readonly trustedAuthorities: string
   readonly dps: SimulatedProvisioningService
@@ -73,6 +81,7 @@ export class SimulatedCloud {
 
   private constructor(parts: CloudParts) {
     this.idScope = parts.idScope
+    this.managementToken = parts.managementToken
     this.trustedAuthorities = parts.trustedAuthorities
     this.dps = parts.dps
     this.events = parts.events
@@ -95,6 +104,7 @@ export class SimulatedCloud {
     )
     const dps = new SimulatedProvisioningService({
       idScope,
+      hostName: serviceHost,
       hubs: [...hubs.values()],
       groupAuthentication: options.groupAuthentication ?? 'selfSigned',
       disabledEnrollment: options.disabledEnrollment ?? 'unauthorized',
@@ -105,11 +115,25 @@ export class SimulatedCloud {
     const credential = await createServerCredential([
       ...hubs.keys(),
       `global.${dpsDomain}`,
-      `leafkeeper.${dpsDomain}`,
+      serviceHost,
+      managementHost,
     ])
     const front = await MqttFront.open(routeTo(dps, hubs, events))
     const http = new HttpFront((peer, stream) => front.handle(peer, stream))
     for (const hub of hubs.values()) http.mount((host) => host === hub.hostName, hubServiceApp(hub))
+    const managementToken = randomUUID()
+    http.mount((host) => host.endsWith(`.${dpsDomain}`), dps.http)
+    http.mount(
+      (host) => host === managementHost,
+      managementApp({
+        token: managementToken,
+        certificatesOf: (type, name) =>
+          type === 'provisioningservices' && `${name}.${dpsDomain}`.toLowerCase() === serviceHost
+            ? dps.certificates
+            : undefined,
+        now,
+      }),
+    )
     const listener = await TlsListener.open(credential, (socket) => {
       onFirstByte(socket, (protocol) => (protocol === 'http' ? http : front).handle(socket))
     })
@@ -120,6 +144,7 @@ export class SimulatedCloud {
       listener,
       front,
       idScope,
+      managementToken,
       trustedAuthorities: credential.authority,
     })
   }

@@ -14,10 +14,11 @@ export type {
 } from './dps/enrollment.ts'
 export type { EntryStore } from './dps/entry-store.ts'
 export type {
-  DisabledEnrollment,
+  ProvisioningSnapshot,
   RefusedAnswer,
   SimulatedProvisioningService,
 } from './dps/provisioning-service.ts'
+export type { DisabledEnrollment } from './dps/registration-desk.ts'
 export type { RegistrationAttempt, Registrations, RegistrationState, Substatus } from './dps/registrations.ts'
 export type {
   DeviceAuthentication,

@@ -1,9 +1,12 @@
-import { createHash, randomUUID, type X509Certificate } from 'node:crypto'
-import { ServiceError } from '../errors.ts'
 import type { DeviceAuthenticationDescription } from '../hub/device-record.ts'
 import type { SimulatedHub } from '../hub/hub.ts'
+import type { Twin } from '../hub/twin.ts'
 import { thumbprint256 } from '../pki/thumbprint.ts'
+import { allocate, linkedHub } from './allocation.ts'
 import type { Attestation } from './attestation.ts'
+import type { InitialTwin } from './enrollment.ts'
+import { newEtag } from './etag.ts'
+import type { LinkedHub, LinkedHubs } from './linked-hubs.ts'
 import type { Registrations, RegistrationState, Substatus } from './registrations.ts'
 
 /** What DPS writes into the device record for devices of a group. */
@@ -14,36 +17,45 @@ export type Attested = Extract<Attestation, { readonly kind: 'individual' | 'gro
 
 /** What an assignment works on. */
 export interface AssignmentTools {
-  /** The linked hubs. */
-  readonly hubs: readonly SimulatedHub[]
+  readonly linkedHubs: LinkedHubs
   readonly registrations: Registrations
   readonly groupAuthentication: GroupAuthentication
   readonly now: () => number
 }
 
+/** Where a device goes, and with what, when a webhook has chosen. */
+export interface Choice {
+  readonly linked: LinkedHub
+  readonly initialTwin?: InitialTwin
+  readonly payload?: unknown
+}
+
 /**
- * Assigns an attested device to a hub: chooses the hub, writes the device record there, removes the record from
- * a hub it was on before, and remembers the registration.
+ * Assigns an attested device to a hub: chooses the hub where nobody has, writes the device record there, removes
+ * the record from a hub it was on before, and remembers the registration.
  *
  * @throws ServiceError 400 when the entry names a hub that is not linked
  */
 export function assign(
   registrationId: string,
-  leaf: X509Certificate,
   attested: Attested,
+  choice: Choice | undefined,
   tools: AssignmentTools,
 ): RegistrationState {
   const { registrations } = tools
+  const { stored } = attested.entry
   const before = registrations.get(registrationId)
-  const { reprovisionPolicy } = attested.entry.stored
-  const hub = chooseHub(registrationId, before, attested, tools)
+  const hub = chooseHub(registrationId, before, attested, choice, tools)
   const deviceId =
     attested.kind === 'individual'
       ? (attested.entry.stored.deviceId ?? attested.entry.stored.registrationId)
       : (before?.deviceId ?? registrationId)
   const moved = before !== undefined && before.assignedHub !== hub.hostName
-  writeRecord(hub, deviceId, authenticationFor(leaf, attested.kind, tools.groupAuthentication))
-  if (moved) moveFrom(before, hub, deviceId, reprovisionPolicy.migrateDeviceData, tools)
+  const initialTwin = choice?.initialTwin ?? stored.initialTwin
+  const isNew = hub.registry.get(deviceId) === undefined
+  writeRecord(hub, deviceId, authenticationFor(attested, tools.groupAuthentication), stored.capabilities)
+  if (isNew && initialTwin !== undefined) hub.putTwin(deviceId, firstTwin(initialTwin))
+  if (moved) moveFrom(before, hub, deviceId, stored.reprovisionPolicy.migrateDeviceData, tools)
   const at = new Date(tools.now()).toISOString()
   const state: RegistrationState = {
     registrationId: before?.registrationId ?? registrationId,
@@ -51,10 +63,11 @@ export function assign(
     assignedHub: hub.hostName,
     deviceId,
     status: 'assigned',
-    substatus: substatusOf(before, moved, reprovisionPolicy.migrateDeviceData),
+    substatus: substatusOf(before, moved, stored.reprovisionPolicy.migrateDeviceData),
     lastUpdatedDateTimeUtc: at,
-    etag: Buffer.from(`"${randomUUID()}"`).toString('base64'),
+    etag: newEtag(),
     ...(attested.kind === 'group' ? { enrollmentGroupId: attested.entry.stored.enrollmentGroupId } : {}),
+    ...(choice?.payload === undefined ? {} : { payload: choice.payload }),
   }
   registrations.put(state)
   return state
@@ -63,39 +76,39 @@ export function assign(
 function chooseHub(
   registrationId: string,
   before: RegistrationState | undefined,
-  { entry }: Attested,
-  { hubs }: AssignmentTools,
+  { entry: { stored } }: Attested,
+  choice: Choice | undefined,
+  { linkedHubs }: AssignmentTools,
 ): SimulatedHub {
-  const { iotHubHostName, reprovisionPolicy } = entry.stored
-  const wanted =
-    before !== undefined && !reprovisionPolicy.updateHubAssignment ? before.assignedHub : iotHubHostName
-  const hub =
-    wanted === undefined
-      ? hubs[stableHash(registrationId) % hubs.length]
-      : hubs.find(({ hostName }) => hostName === wanted.toLowerCase())
-  if (hub === undefined) {
-    const linked = hubs.map(({ hostName }) => hostName).join(', ')
-    throw new ServiceError(400, 400208, `The hub "${wanted ?? ''}" is not linked: expected one of ${linked}.`)
-  }
-  return hub
+  const stays = before !== undefined && !stored.reprovisionPolicy.updateHubAssignment
+  if (stays) return linkedHub(before.assignedHub, linkedHubs.list()).hub
+  return (choice?.linked ?? allocate(registrationId, stored, linkedHubs.list())).hub
 }
 
-/** The same for the same registration id, whatever its case and whoever runs it. */
-function stableHash(registrationId: string): number {
-  return createHash('sha256').update(registrationId.toLowerCase()).digest().readUInt32BE(0)
+function firstTwin({ tags = {}, properties }: InitialTwin): Twin & { readonly tags: object } {
+  return { tags, desired: { ...properties?.desired, $version: 1 }, reported: { $version: 1 } }
 }
 
 function authenticationFor(
-  leaf: X509Certificate,
-  kind: Attested['kind'],
+  { kind, proof }: Attested,
   groups: GroupAuthentication,
 ): DeviceAuthenticationDescription {
-  if (kind === 'group' && groups === 'certificateAuthority') return { type: 'certificateAuthority' }
-  const thumbprint = thumbprint256(leaf)
-  // DPS repeats the thumbprint in the second place.
-  return {
-    type: 'selfSigned',
-    x509Thumbprint: { primaryThumbprint: thumbprint, secondaryThumbprint: thumbprint },
+  switch (proof.by) {
+    case 'symmetricKey': {
+      const { primaryKey, secondaryKey } = proof
+      return { type: 'sas', symmetricKey: { primaryKey, secondaryKey } }
+    }
+    case 'tpm':
+      return { type: 'sas' }
+    case 'x509': {
+      if (kind === 'group' && groups === 'certificateAuthority') return { type: 'certificateAuthority' }
+      const thumbprint = thumbprint256(proof.leaf)
+      // DPS repeats the thumbprint in the second place.
+      return {
+        type: 'selfSigned',
+        x509Thumbprint: { primaryThumbprint: thumbprint, secondaryThumbprint: thumbprint },
+      }
+    }
   }
 }
 
@@ -103,9 +116,10 @@ function writeRecord(
   { registry }: SimulatedHub,
   deviceId: string,
   authentication: DeviceAuthenticationDescription,
+  capabilities: { readonly iotEdge: boolean } = { iotEdge: false },
 ): void {
   // An existing record stays enabled or disabled: disallowing at the hub is not undone by a registration.
-  if (registry.get(deviceId) === undefined) registry.create({ deviceId, authentication })
+  if (registry.get(deviceId) === undefined) registry.create({ deviceId, authentication, capabilities })
   else registry.update(deviceId, { authentication })
 }
 
@@ -114,9 +128,9 @@ function moveFrom(
   to: SimulatedHub,
   deviceId: string,
   migrate: boolean,
-  { hubs }: AssignmentTools,
+  { linkedHubs }: AssignmentTools,
 ): void {
-  const from = hubs.find(({ hostName }) => hostName === before.assignedHub)
+  const from = linkedHubs.known(before.assignedHub)
   if (from?.registry.get(before.deviceId) === undefined) return
   if (migrate) to.putTwin(deviceId, from.twin(before.deviceId))
   from.registry.delete(before.deviceId)

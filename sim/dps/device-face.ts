@@ -17,6 +17,8 @@ export interface Caller {
   readonly userName: DpsUserName
   readonly clientId: string
   readonly presented: PresentedChain
+  /** A shared access signature, where one was sent. */
+  readonly token: string | undefined
 }
 
 /** Answers a request; every refusal is an answer too. */
@@ -42,13 +44,19 @@ export class DpsDeviceFace implements MqttService {
     this.#drops = drops
   }
 
-  accept({ userName, clientId, presented, connection }: ConnectRequest): MqttSession {
+  accept({ userName, clientId, password, presented, connection }: ConnectRequest): MqttSession {
     if (this.#drops.takeIf((point) => point === 'connect') !== undefined) {
       throw new ProtocolViolation('A fault was asked for.')
     }
     const parsed = parseDpsUserName(userName)
     if (parsed === undefined) throw new ConnectRefused(4, `"${userName}" is no user name for DPS.`)
-    return new DpsSession({ userName: parsed, clientId, presented }, connection, this.#respond, this.#drops)
+    const token = password?.toString()
+    return new DpsSession(
+      { userName: parsed, clientId, presented, token },
+      connection,
+      this.#respond,
+      this.#drops,
+    )
   }
 }
 

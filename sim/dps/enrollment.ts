@@ -9,6 +9,47 @@ export interface X509Attestation {
   readonly secondary?: string
 }
 
+/** Verified DPS certificates by their names, for groups: replacing a certificate leaves the group alone. */
+export interface CaReferenceAttestation {
+  readonly type: 'caReferences'
+  readonly primary?: string
+  readonly secondary?: string
+}
+
+/** Keys in Base64; for a group those from which each device's key is derived. What is left out is made up. */
+export interface SymmetricKeyAttestation {
+  readonly type: 'symmetricKey'
+  readonly primaryKey?: string
+  readonly secondaryKey?: string
+}
+
+/** The public keys of a TPM: TPM2B_PUBLIC in Base64. Individual enrollments only. */
+export interface TpmAttestation {
+  readonly type: 'tpm'
+  readonly endorsementKey: string
+  readonly storageRootKey?: string
+}
+
+/** How a device of an entry proves that it is one. */
+export type EntryAttestation = X509Attestation | TypedAttestation
+
+type TypedAttestation = CaReferenceAttestation | SymmetricKeyAttestation | TpmAttestation
+
+/** How a hub is chosen. */
+export type AllocationPolicy = 'hashed' | 'geoLatency' | 'static' | 'custom'
+
+/** A webhook that chooses the hub. Loopback only. */
+export interface CustomAllocation {
+  readonly webhookUrl: string
+  readonly apiVersion: string
+}
+
+/** What the twin of a new device begins with. */
+export interface InitialTwin {
+  readonly tags?: Readonly<Record<string, unknown>>
+  readonly properties?: { readonly desired?: Readonly<Record<string, unknown>> }
+}
+
 /** What happens when a device registers again. Default: migrate. */
 export interface ReprovisionPolicy {
   /** `false`: the device stays at its first hub, whatever else changes. */
@@ -19,12 +60,19 @@ export interface ReprovisionPolicy {
 
 /** What individual enrollments and groups have in common. */
 interface EntryOptions {
-  readonly attestation: X509Attestation
+  readonly attestation: EntryAttestation
   /** Default `enabled`. */
   readonly provisioningStatus?: 'enabled' | 'disabled'
   /** Static allocation; without it devices are spread over the linked hubs by a stable hash. */
   readonly iotHubHostName?: string
   readonly reprovisionPolicy?: ReprovisionPolicy
+  /** Default: `static` where a hub is named, else `hashed`. */
+  readonly allocationPolicy?: AllocationPolicy
+  /** Host names of the linked hubs that come into question. Default: all. */
+  readonly iotHubs?: readonly string[]
+  readonly customAllocationDefinition?: CustomAllocation
+  readonly initialTwin?: InitialTwin
+  readonly capabilities?: { readonly iotEdge: boolean }
 }
 
 /** An entry for one device. */
@@ -32,6 +80,7 @@ export interface IndividualEnrollment extends EntryOptions {
   readonly registrationId: string
   /** Default: the registration id. */
   readonly deviceId?: string
+  readonly optionalDeviceInformation?: Readonly<Record<string, unknown>>
 }
 
 /** An entry for all devices below an authority. */
@@ -56,13 +105,23 @@ export interface Entry<Kind> {
   readonly thumbprints: ReadonlySet<string>
 }
 
-/** Reads the certificates of an entry. @throws ServiceError 400 when there is none or one cannot be read */
+/** Whether an attestation is one of those that say what they are; the others are certificates of the entry itself. */
+export function isTyped(attestation: EntryAttestation): attestation is TypedAttestation {
+  return 'type' in attestation
+}
+
+/**
+ * Reads the certificates of an entry; other attestations have none.
+ *
+ * @throws ServiceError 400 when there should be one and is none, or one cannot be read
+ */
 export function attestationCertificates(
   id: string,
-  attestation: X509Attestation,
+  attestation: EntryAttestation,
   read: (pem: string, what: string) => X509Certificate,
 ): readonly X509Certificate[] {
   const certificates: X509Certificate[] = []
+  if (isTyped(attestation)) return certificates
   for (const slot of ['primary', 'secondary'] as const) {
     const pem = attestation[slot]
     if (pem === undefined) continue

@@ -1,5 +1,6 @@
 import { randomUUID, type X509Certificate } from 'node:crypto'
 import { ServiceError } from '../errors.ts'
+import { requireMatch } from './etag.ts'
 import { readCertificate } from '../pki/certificate.ts'
 import { thumbprint256 } from '../pki/thumbprint.ts'
 import {
@@ -15,6 +16,12 @@ type Options = IndividualEnrollment | EnrollmentGroup
 /** How one kind of entry is kept. */
 interface Rules<Kind extends Options> {
   readonly idOf: (entry: Kind) => string
+  /** Told before an entry of the typed API is taken, for what its caller vouches. */
+  readonly vouch?: (entry: Kind) => void
+  /** Completes the attestation. @throws ServiceError 400 when it is none for this kind */
+  readonly complete: (entry: Kind, before: Kind | undefined) => Kind
+  /** How many entries there may be. */
+  readonly quota: () => number
   /** Told about every certificate before it is taken. @throws Error when it is not fit for this kind */
   readonly check: (certificate: X509Certificate, what: string) => void
   /** Whether another kind of entry has the certificate already. */
@@ -41,13 +48,24 @@ export class EntryStore<Kind extends Options> {
   }
 
   /**
-   * Creates or replaces an entry.
+   * Creates or replaces an entry. Authorities in it are taken for verified.
    *
    * @throws ServiceError 400 when a certificate is missing or cannot be used, 409 when another entry has it
    */
   put(options: Kind): Stored<Kind> {
-    const { idOf, now } = this.#rules
-    const id = idOf(options)
+    this.#rules.vouch?.(options)
+    return this.write(options)
+  }
+
+  /**
+   * The same as the REST API does it.
+   *
+   * @param ifMatch - the ETag that the present entry must have, or `*`
+   * @throws ServiceError 400, 409; 404 or 412 when the present entry is not the expected one; 403 over the quota
+   */
+  write(entry: Kind, ifMatch?: string): Stored<Kind> {
+    const { idOf, now, complete, quota } = this.#rules
+    const id = idOf(entry)
     if (!/^[A-Za-z0-9\-._:]{0,127}[A-Za-z0-9-]$/.test(id)) {
       throw new ServiceError(
         400,
@@ -55,6 +73,12 @@ export class EntryStore<Kind extends Options> {
         `"${id}" is no id: expected up to 128 letters, digits and -._: with a letter, digit or dash at the end.`,
       )
     }
+    const before = this.get(id)
+    if (ifMatch !== undefined) requireMatch(`the entry "${id}"`, before, ifMatch)
+    if (before === undefined && this.#entries.size >= quota()) {
+      throw new ServiceError(403, 403200, `There can be no more than ${quota()} entries of this kind.`)
+    }
+    const options = complete(entry, before)
     const certificates = attestationCertificates(id, options.attestation, (pem, what) => {
       const certificate = readCertificate(pem, what)
       this.#rules.check(certificate, what)
@@ -68,7 +92,7 @@ export class EntryStore<Kind extends Options> {
       provisioningStatus: options.provisioningStatus ?? 'enabled',
       reprovisionPolicy: options.reprovisionPolicy ?? { updateHubAssignment: true, migrateDeviceData: true },
       etag: Buffer.from(`"${randomUUID()}"`).toString('base64'),
-      createdDateTimeUtc: this.get(id)?.createdDateTimeUtc ?? at,
+      createdDateTimeUtc: before?.createdDateTimeUtc ?? at,
       lastUpdatedDateTimeUtc: at,
     }
     this.#entries.set(id.toLowerCase(), { stored, certificates, thumbprints })
@@ -79,9 +103,27 @@ export class EntryStore<Kind extends Options> {
     return this.entry(id)?.stored
   }
 
-  /** @returns whether there was one */
-  delete(id: string): boolean {
+  /** @returns whether there was one @throws ServiceError 412 when it has another ETag than this */
+  delete(id: string, ifMatch = '*'): boolean {
+    const before = this.get(id)
+    if (before !== undefined) requireMatch(`the entry "${id}"`, before, ifMatch)
     return this.#entries.delete(id.toLowerCase())
+  }
+
+  /** Everything, as JSON. */
+  snapshot(): readonly Stored<Kind>[] {
+    return this.list()
+  }
+
+  /** Puts a snapshot in the place of everything. */
+  restore(entries: readonly Stored<Kind>[]): void {
+    this.#entries.clear()
+    for (const stored of entries) {
+      const id = this.#rules.idOf(stored)
+      const certificates = attestationCertificates(id, stored.attestation, readCertificate)
+      const thumbprints = new Set(certificates.map(thumbprint256))
+      this.#entries.set(id.toLowerCase(), { stored, certificates, thumbprints })
+    }
   }
 
   list(): readonly Stored<Kind>[] {

@@ -1,13 +1,25 @@
 import { createHash, randomUUID } from 'node:crypto'
+import type { ServiceError } from '../errors.ts'
 import type { RegistrationState } from './registrations.ts'
+
+/** How far an operation has come. */
+export type Outcome =
+  | { readonly status: 'assigning' }
+  | {
+      readonly status: 'assigned'
+      readonly state: RegistrationState
+      /** The hub's key for a TPM, encrypted to it: Base64. */
+      readonly authenticationKey?: string
+    }
+  | { readonly status: 'failed'; readonly error: ServiceError }
 
 /** A registration whose outcome a device can ask for. */
 export interface Operation {
   readonly operationId: string
   readonly registrationId: string
-  /** That of the leaf it was asked for with: no other may ask about it. */
-  readonly thumbprint: string
-  readonly state: RegistrationState
+  /** That of the leaf it was asked for with, where there was one: no other may ask about it. */
+  readonly thumbprint: string | undefined
+  outcome: Outcome
 }
 
 /** The last operation of each registration; an older one is unknown. */
@@ -20,8 +32,13 @@ export class Operations {
     this.#prefix = `5.${createHash('sha256').update(idScope).digest('hex').slice(0, 16)}`
   }
 
-  start(registrationId: string, thumbprint: string, state: RegistrationState): Operation {
-    const operation = { operationId: `${this.#prefix}.${randomUUID()}`, registrationId, thumbprint, state }
+  start(registrationId: string, thumbprint: string | undefined): Operation {
+    const operation: Operation = {
+      operationId: `${this.#prefix}.${randomUUID()}`,
+      registrationId,
+      thumbprint,
+      outcome: { status: 'assigning' },
+    }
     this.#byRegistration.set(registrationId.toLowerCase(), operation)
     return operation
   }

@@ -1,21 +1,27 @@
+import { randomBytes } from 'node:crypto'
 import { ServiceError } from '../errors.ts'
 import type { CloudEvents } from '../events.ts'
 import { Next } from '../faults/next.ts'
-import type { MqttService } from '../mqtt/session.ts'
-import { thumbprint256 } from '../pki/thumbprint.ts'
-import { errorAnswer, type Answer } from './answer.ts'
-import { assign, type AssignmentTools, type GroupAuthentication } from './assignment.ts'
-import { attest } from './attestation.ts'
-import { DpsDeviceFace, type Caller, type DropPoint } from './device-face.ts'
-import type { EnrollmentGroup, IndividualEnrollment } from './enrollment.ts'
-import { EntryStore } from './entry-store.ts'
-import { Operations, type Operation } from './operations.ts'
-import { Registrations, type RegistrationAttempt } from './registrations.ts'
-import { registrationIdIn, type DeviceRequest } from './request.ts'
+import type { HttpApp } from '../http/http-front.ts'
 import type { SimulatedHub } from '../hub/hub.ts'
-
-/** What a device of a disabled entry is told; which of the two Azure does is not known. */
-export type DisabledEnrollment = 'unauthorized' | 'status-disabled'
+import type { MqttService } from '../mqtt/session.ts'
+import { errorAnswer, type Answer } from './answer.ts'
+import type { GroupAuthentication } from './assignment.ts'
+import { CertificateStore, type NamedCertificate } from './certificates/certificate-store.ts'
+import { vouchFor } from './certificates/vouch.ts'
+import { completeEnrollment, completeGroup } from './complete-entry.ts'
+import { dpsDeviceApp } from './device-app.ts'
+import { DpsDeviceFace, type Caller, type DropPoint } from './device-face.ts'
+import { eitherApp } from './either-app.ts'
+import type { EnrollmentGroup, IndividualEnrollment, Stored } from './enrollment.ts'
+import { EntryStore } from './entry-store.ts'
+import { RateLimit, type ProvisioningLimits } from './limits.ts'
+import { LinkedHubs } from './linked-hubs.ts'
+import { RegistrationDesk, type DisabledEnrollment } from './registration-desk.ts'
+import { Registrations, type RegistrationAttempt, type RegistrationState } from './registrations.ts'
+import type { DeviceRequest } from './request.ts'
+import { dpsServiceApp } from './service/service-app.ts'
+import { TpmChallenges } from './tpm/challenges.ts'
 
 /** An answer to give in place of the right one. */
 export interface RefusedAnswer {
@@ -27,9 +33,23 @@ export interface RefusedAnswer {
   readonly retryAfter?: number
 }
 
+const policyName = 'provisioningserviceowner'
+
+/** The state of a DPS, as JSON. */
+export interface ProvisioningSnapshot {
+  readonly policyKeys: readonly [string, string]
+  readonly enrollments: readonly Stored<IndividualEnrollment>[]
+  readonly groups: readonly Stored<EnrollmentGroup>[]
+  readonly registrations: readonly RegistrationState[]
+  readonly certificates: readonly NamedCertificate[]
+  readonly linkedHubs: ReturnType<LinkedHubs['snapshot']>
+}
+
 /** What a simulated DPS is made of. */
 export interface ProvisioningServiceOptions {
   readonly idScope: string
+  /** Of the service API, as in `leafkeeper.azure-devices-provisioning.net`. */
+  readonly hostName: string
   readonly hubs: readonly SimulatedHub[]
   readonly groupAuthentication: GroupAuthentication
   readonly disabledEnrollment: DisabledEnrollment
@@ -51,22 +71,36 @@ export interface ProvisioningServiceOptions {
 export class SimulatedProvisioningService {
   readonly enrollments: EntryStore<IndividualEnrollment>
   readonly groups: EntryStore<EnrollmentGroup>
+  /** DPS as HTTP reaches it: the device API and the service API. */
+  readonly http: HttpApp
   readonly registrations = new Registrations()
+  /** Authorities by name, verified or not. */
+  readonly certificates: CertificateStore
+  readonly linkedHubs: LinkedHubs
+  /** The host name of the service API. */
+  readonly hostName: string
+  /** What it takes; may be changed at any time. */
+  limits: ProvisioningLimits = {}
   readonly #options: ProvisioningServiceOptions
-  readonly #tools: AssignmentTools
-  readonly #operations: Operations
   readonly #attempts: RegistrationAttempt[] = []
   readonly #refusals = new Next<RefusedAnswer>()
   readonly #drops = new Next<DropPoint>()
   readonly #face: DpsDeviceFace
+  readonly #desk: RegistrationDesk
+  readonly #deviceRate: RateLimit
+  readonly #serviceRate: RateLimit
+  #policyKeys = [newKey(), newKey()] as readonly [string, string]
 
   constructor(options: ProvisioningServiceOptions) {
-    const { now, hubs, groupAuthentication } = options
+    const { now, hubs, groupAuthentication, idScope } = options
     this.#options = options
-    this.#tools = { hubs, groupAuthentication, now, registrations: this.registrations }
-    this.#operations = new Operations(options.idScope)
+    this.hostName = options.hostName
+    this.certificates = new CertificateStore(now)
+    this.linkedHubs = new LinkedHubs(hubs)
     this.enrollments = new EntryStore({
       idOf: ({ registrationId }) => registrationId,
+      complete: completeEnrollment,
+      quota: () => this.limits.enrollments ?? Infinity,
       check: () => undefined,
       takenElsewhere: (thumbprint) =>
         this.groups.find(({ thumbprints }) => thumbprints.has(thumbprint))?.stored.enrollmentGroupId,
@@ -74,6 +108,9 @@ export class SimulatedProvisioningService {
     })
     this.groups = new EntryStore({
       idOf: ({ enrollmentGroupId }) => enrollmentGroupId,
+      vouch: (group) => vouchFor(group, this.certificates),
+      complete: (group, before) => completeGroup(group, before, this.certificates),
+      quota: () => this.limits.groups ?? Infinity,
       check: (certificate, what) => {
         if (!certificate.ca) {
           throw new Error(`${what}: expected the certificate of an authority, got "${certificate.subject}".`)
@@ -83,7 +120,61 @@ export class SimulatedProvisioningService {
         this.enrollments.find(({ thumbprints }) => thumbprints.has(thumbprint))?.stored.registrationId,
       now,
     })
-    this.#face = new DpsDeviceFace((request, caller) => this.#respond(request, caller), this.#drops)
+    const { enrollments, groups, certificates, registrations, linkedHubs } = this
+    const challenges = new TpmChallenges()
+    this.#desk = new RegistrationDesk({
+      ...options,
+      entries: { enrollments, groups, certificates, tpmKey: (id) => challenges.keyOf(id) },
+      assignment: { linkedHubs, groupAuthentication, now, registrations },
+      challenges,
+      attempted: (attempt) => {
+        this.#attempts.push(attempt)
+        options.events.emit('registration', attempt)
+      },
+    })
+    this.#deviceRate = new RateLimit(now, () => this.limits.deviceRequestsPerMinute)
+    this.#serviceRate = new RateLimit(now, () => this.limits.serviceRequestsPerMinute)
+    const respond = (request: DeviceRequest, caller: Caller): Answer => this.#respond(request, caller)
+    this.#face = new DpsDeviceFace(respond, this.#drops)
+    const device = dpsDeviceApp({ respond, drops: this.#drops, now })
+    const service = dpsServiceApp({
+      idScope,
+      hostName: this.hostName,
+      enrollments,
+      groups,
+      registrations,
+      keysOf: (policy) => (policy === policyName ? this.#policyKeys : []),
+      takeTurn: () => this.#serviceRate.take(),
+      now,
+    })
+    this.http = eitherApp(service, device)
+  }
+
+  /** What `azure-iot-provisioning-service` is given. */
+  get connectionString(): string {
+    return `HostName=${this.hostName};SharedAccessKeyName=${policyName};SharedAccessKey=${this.#policyKeys[0]}`
+  }
+
+  /** Everything that has to outlive a restart, as JSON. */
+  snapshot(): ProvisioningSnapshot {
+    return {
+      policyKeys: this.#policyKeys,
+      enrollments: this.enrollments.snapshot(),
+      groups: this.groups.snapshot(),
+      registrations: this.registrations.snapshot(),
+      certificates: this.certificates.snapshot(),
+      linkedHubs: this.linkedHubs.snapshot(),
+    }
+  }
+
+  /** Puts a snapshot in the place of everything. Operations that were under way are forgotten. */
+  restore(snapshot: ProvisioningSnapshot): void {
+    this.#policyKeys = snapshot.policyKeys
+    this.certificates.restore(snapshot.certificates)
+    this.enrollments.restore(snapshot.enrollments)
+    this.groups.restore(snapshot.groups)
+    this.registrations.restore(snapshot.registrations)
+    this.linkedHubs.restore(snapshot.linkedHubs)
   }
 
   /** DPS as MQTT reaches it. */
@@ -131,120 +222,15 @@ export class SimulatedProvisioningService {
       return errorAnswer(new ServiceError(status, errorCode, message), now(), retryAfter)
     }
     try {
-      return request.kind === 'register'
-        ? this.#register(request.body, caller)
-        : this.#poll(request.operationId, caller)
+      this.#deviceRate.take()
     } catch (error) {
-      if (error instanceof ServiceError) return errorAnswer(error, now())
+      if (error instanceof ServiceError) return errorAnswer(error, now(), error.retryAfter)
       throw error
     }
-  }
-
-  #register(body: Buffer, caller: Caller): Answer {
-    const registrationId = registrationIdIn(body)
-    try {
-      this.#identify(registrationId, caller)
-      const { presented } = caller
-      const attested = attest(registrationId, presented, this, this.#options.now())
-      switch (attested.kind) {
-        case 'unauthorized':
-          throw new Unauthorized(attested.message, attested.reason)
-        case 'disabled':
-          return this.#refuseDisabled(registrationId, caller, attested.reason)
-        case 'individual':
-        case 'group':
-          break
-      }
-      if (presented.leaf === undefined) throw new Unauthorized('Unauthorized', 'No client certificate.')
-      const state = assign(registrationId, presented.leaf, attested, this.#tools)
-      const { assignedHub, substatus } = state
-      this.#attempted(registrationId, caller, { outcome: 'assigned', assignedHub, substatus })
-      const { operationId } = this.#operations.start(registrationId, thumbprint256(presented.leaf), state)
-      return {
-        status: 202,
-        retryAfter: this.#options.retryAfterSeconds,
-        body: {
-          operationId,
-          status: 'assigning',
-          registrationState: { registrationId, status: 'assigning' },
-        },
-      }
-    } catch (error) {
-      if (!(error instanceof ServiceError)) throw error
-      const reason = error instanceof Unauthorized ? error.reason : error.message
-      this.#attempted(registrationId, caller, { outcome: error.errorCode, reason })
-      throw error
-    }
-  }
-
-  #poll(operationId: string, caller: Caller): Answer {
-    const { registrationId } = caller.userName
-    const operation = this.#operations.find(registrationId, operationId)
-    if (operation === undefined) {
-      throw new ServiceError(404, 404202, `There is no operation "${operationId}" for "${registrationId}".`)
-    }
-    const { leaf } = caller.presented
-    if (leaf === undefined || thumbprint256(leaf) !== operation.thumbprint) {
-      throw new Unauthorized('Unauthorized', 'The operation was begun with another certificate.')
-    }
-    return assignedAnswer(operation)
-  }
-
-  /** User name, client id and body must name the same device, and this service. */
-  #identify(registrationId: string, { userName, clientId }: Caller): void {
-    const { idScope } = this.#options
-    if (userName.idScope.toLowerCase() !== idScope.toLowerCase()) {
-      throw new Unauthorized('Unauthorized', `Expected the id scope "${idScope}", got "${userName.idScope}".`)
-    }
-    if (userName.apiVersion === undefined) {
-      throw new ServiceError(400, 400000, 'Bad request: the user name has no api-version.')
-    }
-    const names = [userName.registrationId, clientId]
-    const other = names.find((name) => name.toLowerCase() !== registrationId.toLowerCase())
-    if (other !== undefined) {
-      throw new Unauthorized(
-        'Unauthorized',
-        `The body is for "${registrationId}", the connection for "${other}".`,
-      )
-    }
-  }
-
-  #refuseDisabled(registrationId: string, caller: Caller, reason: string): Answer {
-    if (this.#options.disabledEnrollment === 'unauthorized') throw new Unauthorized('Unauthorized', reason)
-    this.#attempted(registrationId, caller, { outcome: 'disabled', reason })
-    return {
-      status: 200,
-      body: { status: 'disabled', registrationState: { registrationId, status: 'disabled' } },
-    }
-  }
-
-  #attempted(
-    registrationId: string,
-    { presented: { leaf } }: Caller,
-    result: Pick<RegistrationAttempt, 'outcome' | 'reason' | 'assignedHub' | 'substatus'>,
-  ): void {
-    const thumbprint = leaf === undefined ? '' : thumbprint256(leaf)
-    const attempt: RegistrationAttempt = { registrationId, thumbprint, at: this.#options.now(), ...result }
-    this.#attempts.push(attempt)
-    this.#options.events.emit('registration', attempt)
+    return this.#desk.answer(request, caller)
   }
 }
 
-/** 401002, with what the device is not told. */
-class Unauthorized extends ServiceError {
-  readonly reason: string
-
-  constructor(message: string, reason: string) {
-    super(401, 401002, message)
-    this.reason = reason
-  }
-}
-
-function assignedAnswer({ operationId, state }: Operation): Answer {
-  // Devices see an empty x509 object; the group is for the service API.
-  const { enrollmentGroupId: _group, ...registrationState } = state
-  return {
-    status: 200,
-    body: { operationId, status: 'assigned', registrationState: { x509: {}, ...registrationState } },
-  }
+function newKey(): string {
+  return randomBytes(64).toString('base64')
 }

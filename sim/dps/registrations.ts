@@ -14,6 +14,8 @@ export interface RegistrationState {
   readonly lastUpdatedDateTimeUtc: string
   readonly etag: string
   readonly enrollmentGroupId?: string
+  /** What a custom allocation has to say to the device. */
+  readonly payload?: unknown
 }
 
 /** One registration that DPS has decided on. */
@@ -51,5 +53,14 @@ export class Registrations {
   /** Forgets a registration: the next one is an initial assignment. @returns whether there was one */
   delete(registrationId: string): boolean {
     return this.#states.delete(registrationId.toLowerCase())
+  }
+
+  snapshot(): readonly RegistrationState[] {
+    return this.list()
+  }
+
+  restore(states: readonly RegistrationState[]): void {
+    this.#states.clear()
+    for (const state of states) this.put(state)
   }
 }

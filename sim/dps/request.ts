@@ -1,10 +1,14 @@
 import { ServiceError } from '../errors.ts'
+import { isRecord } from '../http/request-body.ts'
 import { ProtocolViolation } from '../mqtt/session.ts'
+import type { TpmKeys } from './tpm/tpm-keys.ts'
 
 /** What a device asks of DPS. */
 export type DeviceRequest =
   | { readonly kind: 'register'; readonly requestId: string; readonly body: Buffer }
   | { readonly kind: 'poll'; readonly requestId: string; readonly operationId: string }
+  /** Only over HTTP. */
+  | { readonly kind: 'lookup'; readonly requestId: string; readonly body: Buffer }
 
 /** What a user name says: `{idScope}/registrations/{registrationId}/api-version=...`. */
 export interface DpsUserName {
@@ -38,17 +42,41 @@ export function parseRequest(topic: string, body: Buffer): DeviceRequest {
   return { kind: 'poll', requestId, operationId: query.get('operationId') ?? '' }
 }
 
-/** The registration id in the body of a registration. @throws ServiceError 400 when there is none */
-export function registrationIdIn(body: Buffer): string {
+/** What a device says when it registers. */
+export interface RegistrationBody {
+  readonly registrationId: string
+  /** For a custom allocation. */
+  readonly payload?: unknown
+  readonly tpm?: TpmKeys
+}
+
+/** Reads the body of a registration. @throws ServiceError 400 when it has no registration id, or half a TPM */
+export function readRegistration(body: Buffer): RegistrationBody {
   let content: unknown
   try {
     content = JSON.parse(body.toString())
   } catch {
     throw new ServiceError(400, 400000, 'Bad request: the body is no JSON.')
   }
-  if (typeof content === 'object' && content !== null && 'registrationId' in content) {
-    const { registrationId } = content
-    if (typeof registrationId === 'string' && registrationId !== '') return registrationId
+  if (isRecord(content)) {
+    const { registrationId, payload, tpm } = content
+    if (typeof registrationId === 'string' && registrationId !== '') {
+      return {
+        registrationId,
+        ...(payload === undefined ? {} : { payload }),
+        ...(tpm === undefined || tpm === null ? {} : { tpm: readTpmKeys(tpm) }),
+      }
+    }
   }
   throw new ServiceError(400, 400000, 'Bad request: the body has no registrationId.')
+}
+
+function readTpmKeys(tpm: unknown): TpmKeys {
+  if (isRecord(tpm)) {
+    const { endorsementKey, storageRootKey } = tpm
+    if (typeof endorsementKey === 'string' && typeof storageRootKey === 'string') {
+      return { endorsementKey, storageRootKey }
+    }
+  }
+  throw new ServiceError(400, 400000, 'Bad request: tpm needs an endorsementKey and a storageRootKey.')
 }

@@ -1,0 +1,13 @@
+import type { HttpApp } from '../http/http-front.ts'
+
+/** Both APIs of DPS stand behind the same host names; the first word of the path tells which is meant. */
+export function eitherApp(service: HttpApp, device: HttpApp): HttpApp {
+  return {
+    fetch: (request, env) => {
+      const [, word = ''] = /^[a-z]+:\/\/[^/?#]*\/([^/?#]*)/i.exec(request.url) ?? []
+      return /^(enrollments|enrollmentgroups|registrations)$/i.test(word)
+        ? service.fetch(request, env)
+        : device.fetch(request, env)
+    },
+  }
+}

@@ -1,0 +1,41 @@
+/** The official service SDKs, pointed at a cloud. */
+import { ProvisioningServiceClient } from 'azure-iot-provisioning-service'
+import type { SimulatedCloud } from 'leafkeeper-sim'
+import { rawHttp, type RawAnswer } from './raw-http.ts'
+
+/** A client of the DPS service API. */
+export function provisioningService(
+  cloud: SimulatedCloud,
+  connectionString: string = cloud.dps.connectionString,
+): ProvisioningServiceClient {
+  const client = ProvisioningServiceClient.fromConnectionString(connectionString)
+  const { _restApiClient } = client as unknown as {
+    readonly _restApiClient: { setOptions(options: object): void }
+  }
+  _restApiClient.setOptions({ http: { agent: cloud.clientOptions().agent } })
+  return client
+}
+
+/** What `Microsoft.Devices/provisioningServices/{name}/certificates` is asked. */
+export interface ManagementRequest {
+  readonly method?: string
+  /** Behind `/certificates`. */
+  readonly path?: string
+  readonly body?: unknown
+  readonly ifMatch?: string
+  readonly token?: string
+}
+
+/** Calls the management API for the certificates of DPS. */
+export async function dpsCertificates(
+  cloud: SimulatedCloud,
+  { method = 'GET', path = '', body, ifMatch, token = cloud.managementToken }: ManagementRequest = {},
+): Promise<RawAnswer> {
+  return rawHttp(cloud, {
+    host: 'management.azure.com',
+    method,
+    path: `/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/leafkeeper/certificates${path}?api-version=2022-12-12`,
+    headers: { authorization: `Bearer ${token}`, ...(ifMatch === undefined ? {} : { 'if-match': ifMatch }) },
+    ...(body === undefined ? {} : { body }),
+  })
+}
