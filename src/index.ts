@@ -29,17 +29,26 @@ export type {
   TokenDescription,
 } from './hsm/key-store.ts'
 export { openToken, type OpenTokenOptions } from './hsm/open-token.ts'
+export type { TokenSelector } from './hsm/find-token.ts'
 export type { PinSource } from './hsm/pin-source.ts'
 export { loadProfile, modulePath, type HsmProfile } from './hsm/profile.ts'
 export { prepareSoftHsm } from './hsm/softhsm.ts'
 export type { TlsBinding } from './hsm/tls-binding.ts'
 export type { HsmToken } from './hsm/token.ts'
-export { hubOverMqtt } from './hub/hub-over-mqtt.ts'
-export type { DeviceMessage, HubTransport, MethodAnswer, MethodRequest } from './hub/hub-transport.ts'
+export { hubOverMqtt, type HubOptions } from './hub/hub-over-mqtt.ts'
+export type {
+  DeviceMessage,
+  HubConnection,
+  HubTransport,
+  MethodAnswer,
+  MethodHandler,
+  MethodRequest,
+  PreparedHubConnection,
+} from './hub/hub-transport.ts'
 export type { OutboxOptions } from './hub/outbox.ts'
 export { functionIssuer, type IssuerFunctions } from './issuer/function-issuer.ts'
 export type { IssueAnswer, IssueRequest, Issuer } from './issuer/issuer.ts'
-export { dpsOverMqtt } from './provisioning/dps-over-mqtt.ts'
+export { dpsOverMqtt, type DpsOptions } from './provisioning/dps-over-mqtt.ts'
 export type { ProvisioningService, Registration } from './provisioning/provisioning-service.ts'
 export { Secret } from './secret.ts'
 export type { DeviceCredential } from './transport/credential.ts'

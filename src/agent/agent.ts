@@ -195,7 +195,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       'next' in roll ? roll.next : (('overtakenBy' in roll ? roll.overtakenBy : undefined) ?? null)
     if (queued !== null) return `A roll for ${queued.mode} is already waiting to begin.`
     if (roll.phase === 'retiring' || roll.phase === 'failed') return undefined
-    if (mode === 'breach' && roll.plan.mode === 'expiry') return undefined
+    if (mode === 'breach' && roll.plan.mode !== 'breach') return undefined
     return `A roll for ${roll.plan.mode} is already ${roll.phase}.`
   }
 

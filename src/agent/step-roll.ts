@@ -39,13 +39,13 @@ export function requestRoll(draft: Draft, request: RollRequest): void {
     case 'storing':
     case 'staged':
       // A breach overtakes: what was made before it is not trusted. Anything else is already on its way.
-      if (wanted.mode !== 'breach' || roll.plan.mode !== 'expiry') return
+      if (wanted.mode !== 'breach' || roll.plan.mode === 'breach') return
       condemn(draft, roll.plan.generation)
       return startRoll(draft, wanted)
     case 'proving':
     case 'switching':
       // The hub is about to move to the new generation: a breach begins right after that, from there.
-      if (wanted.mode === 'breach' && roll.plan.mode === 'expiry')
+      if (wanted.mode === 'breach' && roll.plan.mode !== 'breach')
         change(draft, { roll: { ...roll, overtakenBy: wanted } })
       return
   }

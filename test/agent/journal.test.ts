@@ -1,6 +1,18 @@
-import { appendFile, chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  chmod,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  stat,
+  writeFile,
+  type FileHandle,
+} from 'node:fs/promises'
+import { writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { crc32 } from 'node:zlib'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { fileJournal } from '../../src/agent/journal.ts'
 import { initialState } from '../../src/agent/machine.ts'
 import type { AgentEvent } from '../../src/agent/events.ts'
@@ -9,6 +21,13 @@ import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const state = initialState(dpsPolicy, 'gateway-7')
 const event = (at: number): AgentEvent => ({ kind: 'woken', at, entropy: 0.5 })
+
+/** Some file handle, for the sake of its prototype. */
+async function openHandle(): Promise<FileHandle> {
+  const handle = await open(import.meta.filename)
+  onTestFinished(() => handle.close())
+  return handle
+}
 
 async function journalWith(events: number): Promise<string> {
   const folder = await temporaryFolder()
@@ -85,6 +104,62 @@ describe('the journal', () => {
     const folder = await journalWith(1)
     await appendFile(join(folder, 'journal.next'), 'half of a new jour')
     expect((await fileJournal(folder).read()).events).toEqual([event(1)])
+  })
+
+  it('cuts off what a failed write has left before it writes again', async () => {
+    const folder = await journalWith(1)
+    const journal = fileJournal(folder)
+    await journal.begin(state)
+    // The disk takes half of a record and then no more.
+    const write = vi.spyOn(Object.getPrototypeOf(await openHandle()) as FileHandle, 'write')
+    write.mockImplementationOnce(function (this: FileHandle, ...[bytes, , , position]: unknown[]) {
+      writeSync(this.fd, bytes as Buffer, 0, 40, position as number)
+      throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
+    })
+    await expect(journal.append(event(1))).rejects.toMatchObject({
+      code: 'JOURNAL_UNWRITABLE',
+      reason: 'ENOSPC',
+    })
+    write.mockRestore()
+    await journal.append(event(2))
+    await journal.close()
+    expect((await fileJournal(folder).read()).events).toEqual([event(2)])
+  })
+
+  it('keeps to the new file when only the flush of its folder fails', async () => {
+    const folder = await journalWith(1)
+    const journal = fileJournal(folder)
+    await journal.begin(state)
+    const sync = vi.spyOn(Object.getPrototypeOf(await openHandle()) as FileHandle, 'sync')
+    sync
+      .mockResolvedValueOnce(undefined)
+      .mockRejectedValueOnce(Object.assign(new Error('EIO'), { code: 'EIO' }))
+    await expect(journal.begin(state)).rejects.toMatchObject({ code: 'JOURNAL_UNWRITABLE' })
+    sync.mockRestore()
+    await journal.append(event(7))
+    await journal.close()
+    expect((await fileJournal(folder).read()).events).toEqual([event(7)])
+  })
+
+  it('does not guess at a journal of another version', async () => {
+    const folder = await journalWith(1)
+    const path = join(folder, 'journal')
+    const json = JSON.stringify({ schema: 2, state: {} })
+    const header = [crc32(json), json.length].map((n) => n.toString(16).padStart(8, '0')).join(' ')
+    await writeFile(path, `${header} ${json}\n`)
+    await expect(fileJournal(folder).read()).rejects.toMatchObject({
+      code: 'JOURNAL_UNKNOWN_VERSION',
+      message: expect.stringMatching(/version 1 .* version 2/) as unknown,
+    })
+  })
+
+  it('says why it cannot be read', async () => {
+    const folder = await temporaryFolder()
+    await mkdir(join(folder, 'journal'))
+    await expect(fileJournal(folder).read()).rejects.toMatchObject({
+      code: 'JOURNAL_UNREADABLE',
+      reason: 'EISDIR',
+    })
   })
 
   it('says why it cannot be written', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { dpsPolicy, DrivenMachine, facts, failure, hubA, hubB } from '../support/machine.ts'
+import { dpsPolicy, DrivenMachine, failure, hubA, hubB } from '../support/machine.ts'
 
 const unauthorized = failure('HUB_UNAUTHORIZED')
 const dpsRefuses = failure('DPS_UNAUTHORIZED')
@@ -299,6 +299,14 @@ describe('the pointer', () => {
     expect(machine.state.generations.map((g) => g.retireAt)).toEqual([null, null])
   })
 
+  it('lets the generation that everything refused go, when a breach roll is already making another', () => {
+    const machine = retiring().disconnected().wake().fails('connectHub', unauthorized).wake()
+    machine.fails('register', dpsRefuses).registered().roll('breach')
+    machine.hubConnected()
+    expect(machine.state.active).toBe(1)
+    expect(machine.open).toContainEqual(expect.objectContaining({ kind: 'destroyGeneration', generation: 2 }))
+  })
+
   it('reaches a staged generation when only that one is accepted', () => {
     const machine = stagedAfterRefusal().disconnected().wake().fails('connectHub', unauthorized).wake()
     machine.fails('register', dpsRefuses)
@@ -377,6 +385,18 @@ describe('a breach overtakes an expiry roll', () => {
     expect(machine.state.roll).toMatchObject({ phase: 'generating', plan: { mode: 'breach', generation: 3 } })
   })
 
+  it('while it is proved: also when DPS accepts', () => {
+    const machine = proving().roll('breach').registered().hubConnected()
+    expect(machine.state.active).toBe(2)
+    expect(machine.state.roll).toMatchObject({ phase: 'generating', plan: { mode: 'breach', generation: 3 } })
+  })
+
+  it('also over a restart', () => {
+    const machine = switching().roll('breach')
+    machine.start(machine.found())
+    expect(machine.state.roll).toMatchObject({ phase: 'generating', plan: { mode: 'breach' } })
+  })
+
   it('while it is proved: also when that fails', () => {
     const machine = proving().roll('breach').fails('register', dpsRefuses)
     expect(machine.state.roll).toMatchObject({ phase: 'generating', plan: { mode: 'breach', generation: 3 } })
@@ -386,216 +406,5 @@ describe('a breach overtakes an expiry roll', () => {
     const machine = requesting()
     const before = machine.state
     expect(machine.roll('expiry', 'again').state).toBe(before)
-  })
-})
-
-describe('a hub that cuts the session when DPS rewrites its record', () => {
-  it('leaves the roll to connect with the new generation', () => {
-    const machine = proving().disconnected()
-    expect(machine.state.connection).toMatchObject({ phase: 'waiting', forRoll: true })
-    machine.registered().hubConnected()
-    expect(machine.phases).toBe('connected retiring')
-  })
-
-  it('goes back to the old generation when DPS refuses the new one', () => {
-    const machine = proving().disconnected().fails('register', dpsRefuses)
-    expect(machine.take('connectHub').generation).toBe(1)
-  })
-
-  it('does not wait for ever', () => {
-    const machine = proving().disconnected()
-    machine.wake()
-    expect(machine.take('connectHub').generation).toBe(1)
-  })
-})
-
-describe('one registration at a time', () => {
-  it('a proof waits for a registration that is under way', () => {
-    const machine = storing().send({ kind: 'reprovisionRequested' }).stored()
-    expect(machine.open.filter((effect) => effect.kind === 'register')).toHaveLength(1)
-    machine.registered()
-    expect(machine.open).toMatchObject([{ kind: 'register', generation: 2 }])
-  })
-
-  it('a request to reprovision during a proof adds none', () => {
-    const machine = proving().send({ kind: 'reprovisionRequested' })
-    expect(machine.open.filter((effect) => effect.kind === 'register')).toHaveLength(1)
-  })
-})
-
-describe('waiting', () => {
-  it('doubles, is spread, and never outlasts the cap', () => {
-    const machine = connected()
-    machine.entropy = 0
-    machine.disconnected().wake()
-    const delays: number[] = []
-    for (let attempt = 0; attempt < 12; attempt += 1) {
-      machine.fails('connectHub', network)
-      delays.push((machine.state.wakeAt ?? 0) - machine.at)
-      // Ask the hub only: the tenth failure asks DPS where the device belongs.
-      machine.wake()
-      if (machine.state.connection.phase === 'provisioning') machine.fails('register', network).wake()
-    }
-    expect(delays.slice(0, 4)).toEqual([1_000, 2_000, 4_000, 8_000])
-    expect(Math.max(...delays)).toBe(150_000)
-  })
-
-  it('obeys Retry-After', () => {
-    const machine = connected().disconnected().wake().fails('connectHub', unauthorized).wake()
-    machine.fails('register', failure('DPS_THROTTLED', true, 90_000))
-    expect((machine.state.wakeAt ?? 0) - machine.at).toBeGreaterThanOrEqual(90_000)
-  })
-
-  it('asks DPS where the device belongs when its hub cannot be reached for long', () => {
-    const machine = connected().disconnected().wake()
-    for (let attempt = 1; attempt < 10; attempt += 1) machine.fails('connectHub', network).wake()
-    expect(machine.open.map((effect) => effect.kind)).toEqual(['register'])
-  })
-
-  it('a hub that accepts and closes is met with growing patience', () => {
-    const machine = connected()
-    const delays: number[] = []
-    for (let round = 0; round < 4; round += 1) {
-      machine.disconnected()
-      delays.push((machine.state.wakeAt ?? 0) - machine.at)
-      machine.wake().hubConnected()
-    }
-    expect(delays).toEqual([...delays].sort((a, b) => a - b))
-    expect(delays[3]).toBeGreaterThan(4 * (delays[0] ?? 0))
-  })
-
-  it('a connection that lasted forgets the failures before it', () => {
-    const machine = connected()
-    for (let round = 0; round < 5; round += 1) machine.disconnected().wake().hubConnected()
-    machine.at += dpsPolicy.stableAfterMs
-    machine.disconnected()
-    expect((machine.state.wakeAt ?? 0) - machine.at).toBe(dpsPolicy.retry.baseMs * 0.75)
-  })
-})
-
-describe('without DPS', () => {
-  const alone = (): DrivenMachine =>
-    new DrivenMachine({ ...dpsPolicy, dps: false })
-      .start([], hubA)
-      .generated()
-      .issued()
-      .stored()
-      .hubConnected()
-
-  it('the hub itself is the proof', () => {
-    const machine = alone()
-    expect(machine.phases).toBe('connected idle')
-    machine.roll().generated().issued().stored()
-    expect(machine.open).toMatchObject([{ kind: 'connectHub', generation: 2 }])
-    machine.hubConnected()
-    expect(machine.state.active).toBe(2)
-  })
-
-  it('a refusal leads to the staged generation, then to patience', () => {
-    const machine = alone().roll().generated().issued().stored().fails('connectHub', unauthorized)
-    expect(machine.phases).toBe('connected staged')
-    machine.disconnected().wake().fails('connectHub', unauthorized)
-    expect(machine.open).toMatchObject([{ kind: 'connectHub', generation: 2 }])
-    machine.fails('connectHub', unauthorized)
-    expect(machine.state.connection.phase).toBe('refused')
-  })
-
-  it('a request to reprovision changes nothing', () => {
-    const machine = alone()
-    machine.send({ kind: 'reprovisionRequested' })
-    expect(machine.effects).toEqual([])
-    expect(machine.phases).toBe('connected idle')
-  })
-})
-
-describe('a restart', () => {
-  const restarts: [string, () => DrivenMachine, string, string[]][] = [
-    ['while connected', connected, 'connecting idle', ['connectHub']],
-    [
-      'while a key is generated',
-      () => connected().roll(),
-      'connecting generating',
-      ['connectHub', 'generateKey'],
-    ],
-    [
-      'while a certificate is requested',
-      requesting,
-      'connecting requesting',
-      ['connectHub', 'requestCertificate'],
-    ],
-    ['while a certificate is stored', storing, 'connecting storing', ['connectHub', 'storeCertificate']],
-    ['while DPS is asked', proving, 'connecting staged', ['connectHub']],
-    ['while it switches', switching, 'connecting staged', ['connectHub']],
-    ['during the overlap', retiring, 'connecting retiring', ['connectHub']],
-  ]
-
-  it.each(restarts)('%s takes up the work', (_name, given, phases, effects) => {
-    const machine = given()
-    machine.start(machine.found())
-    expect(machine.phases).toBe(phases)
-    expect(machine.open.map((effect) => effect.kind).sort()).toEqual(effects)
-  })
-
-  it('ignores what the old process began', () => {
-    const machine = switching()
-    const { operation } = machine.take('connectHub')
-    machine.start(machine.found()).send({ kind: 'hubConnected', operation })
-    expect(machine.state.active).toBe(1)
-    expect(machine.kinds).toEqual(['closeConnection'])
-  })
-
-  it('destroys a key that a crash left behind', () => {
-    const machine = connected()
-    machine.start([...machine.found(), { number: 9, keyId: '09', certificate: null, hasKey: true }])
-    expect(machine.take('destroyGeneration').generation).toBe(9)
-    expect(machine.state.nextGeneration).toBe(10)
-  })
-
-  it('with the journal lost finds its identity on the token', () => {
-    const machine = fresh().start([
-      { number: 4, keyId: '04', certificate: facts(4), hasKey: true },
-      { number: 5, keyId: '05', certificate: facts(5), hasKey: true },
-    ])
-    expect(machine.state.active).toBe(4)
-    expect(machine.open).toMatchObject([{ kind: 'register', generation: 4 }])
-    expect(machine.open).toHaveLength(1)
-  })
-
-  it('with the journal lost and the lower generation refused uses the higher one', () => {
-    const machine = fresh().start([
-      { number: 4, keyId: '04', certificate: facts(4), hasKey: true },
-      { number: 5, keyId: '05', certificate: facts(5), hasKey: true },
-    ])
-    machine.fails('register', dpsRefuses)
-    expect(machine.take('register').generation).toBe(5)
-  })
-
-  it('begins the roll anew when its key has vanished from the token', () => {
-    const machine = requesting()
-    machine.start(machine.found().filter((g) => g.number === 1))
-    expect(machine.take('generateKey').generation).toBe(2)
-  })
-})
-
-describe('a bootstrap that fails', () => {
-  it('begins again by itself, with a new key', () => {
-    const machine = fresh().start().generated().fails('requestCertificate', failure('ISSUER_REFUSED'))
-    expect(machine.phases).toBe('offline failed')
-    machine.destroyed().wake()
-    expect(machine.take('generateKey').generation).toBe(2)
-  })
-
-  it('is not begun without an issuer: the agent says what is missing', () => {
-    const machine = fresh()
-    machine.send({
-      kind: 'started',
-      policy: dpsPolicy,
-      commonName: 'gateway-7',
-      found: [],
-      fixedAssignment: null,
-      bootstrap: null,
-    })
-    expect(machine.effects).toEqual([])
-    expect(machine.phases).toBe('halted idle')
   })
 })

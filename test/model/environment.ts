@@ -1,6 +1,7 @@
 import type { Effect } from '../../src/agent/effects.ts'
 import type { Occurrence } from '../../src/agent/events.ts'
-import { DrivenMachine, facts, failure, hubA, hubB } from '../support/machine.ts'
+import type { AgentState, Assignment } from '../../src/agent/states.ts'
+import { dpsPolicy, DrivenMachine, facts, failure, hubA, hubB } from '../support/machine.ts'
 
 type OpenEffect = DrivenMachine['open'][number]
 
@@ -22,6 +23,8 @@ export type Move =
   | { readonly kind: 'withdrawOld' }
   /** The hub loses its record of the device. */
   | { readonly kind: 'deleteRecord' }
+  /** An older journal is put back: a backup, a restored image. */
+  | { readonly kind: 'oldJournal' }
   /** DPS will assign the other hub. */
   | { readonly kind: 'moveHub' }
   | { readonly kind: 'stop' }
@@ -31,7 +34,7 @@ export type Move =
  * done, so that what the machine believes can be held against it.
  */
 export class Environment {
-  readonly machine = new DrivenMachine()
+  readonly machine: DrivenMachine
   /** What is on the token: generation number to whether it has a certificate. */
   readonly token = new Map<number, boolean>()
   /** Generations that DPS accepts. */
@@ -45,8 +48,18 @@ export class Environment {
   record: number | null = null
   readonly story: string[] = []
 
-  constructor() {
-    this.machine.start()
+  /** The state of some earlier moment. */
+  #backup: AgentState
+  readonly #fixedHub: Assignment | null
+  /** A breach roll that was asked for and has not begun. */
+  #breachOwed = false
+
+  /** @param dps Without DPS the hub takes whatever is enrolled, as one that authenticates by authority does. */
+  constructor(dps = true) {
+    this.machine = new DrivenMachine({ ...dpsPolicy, dps })
+    this.#fixedHub = dps ? null : hubA
+    this.machine.start([], this.#fixedHub)
+    this.#backup = this.machine.state
   }
 
   apply(move: Move): void {
@@ -83,6 +96,13 @@ export class Environment {
         return this.#tell({ kind: 'reprovisionRequested' })
       case 'crash':
         return this.#restart('crash')
+      case 'oldJournal': {
+        const older = this.#backup
+        this.#backup = this.machine.state
+        this.machine.state = older
+        this.#breachOwed = false
+        return this.#restart('an older journal is put back')
+      }
       case 'stop':
         this.#tell({ kind: 'stopRequested' })
         return this.#restart('start again')
@@ -145,7 +165,10 @@ export class Environment {
   #overtaken = false
 
   #tell(occurrence: Occurrence): void {
-    if (occurrence.kind === 'rollRequested' && occurrence.mode === 'breach') this.#overtaken = true
+    if (occurrence.kind === 'rollRequested' && occurrence.mode === 'breach') {
+      this.#overtaken = true
+      this.#breachOwed = this.machine.state.running && this.machine.state.active !== null
+    }
     this.story.push(
       'operation' in occurrence ? `${occurrence.kind} #${occurrence.operation}` : occurrence.kind,
     )
@@ -156,7 +179,24 @@ export class Environment {
       if (before.roll.plan.generation === state.active)
         for (const number of this.token.keys()) if (number !== state.active) this.burnt.add(number)
     for (const effect of effects) this.#checkEffect(effect)
+    this.#checkBreach()
     this.check()
+  }
+
+  /** A breach roll that was asked for begins, or is remembered until it can. */
+  #checkBreach(): void {
+    const { roll } = this.machine.state
+    if (!this.#breachOwed || roll.phase === 'idle') {
+      if (this.#breachOwed) this.#violated('a breach roll that was asked for was forgotten')
+      return
+    }
+    if (roll.plan.mode === 'breach') this.#breachOwed = false
+    else {
+      const waiting = 'next' in roll ? roll.next : 'overtakenBy' in roll ? roll.overtakenBy : null
+      // A roll that already waits its turn goes first; the one asked for later is then refused.
+      if (waiting === null || waiting === undefined)
+        this.#violated('a breach roll that was asked for was forgotten')
+    }
   }
 
   #checkEffect(effect: Effect): void {
@@ -190,7 +230,7 @@ export class Environment {
         if (this.enrolled.has(effect.generation)) this.record = effect.generation
         return
       case 'connectHub':
-        if (this.record === effect.generation) this.everAccepted.add(effect.generation)
+        if (this.#accepts(effect.generation)) this.everAccepted.add(effect.generation)
         return
       default:
         return
@@ -222,11 +262,15 @@ export class Environment {
         if (!this.enrolled.has(effect.generation)) return refuse('DPS_UNAUTHORIZED')
         return this.#tell({ kind: 'registered', operation, assignment: this.assigned })
       case 'connectHub':
-        if (this.record !== effect.generation) return refuse('HUB_UNAUTHORIZED')
+        if (!this.#accepts(effect.generation)) return refuse('HUB_UNAUTHORIZED')
         return this.#tell({ kind: 'hubConnected', operation })
       default:
         return
     }
+  }
+
+  #accepts(generation: number): boolean {
+    return this.machine.state.policy.dps ? this.record === generation : this.enrolled.has(generation)
   }
 
   #fail(effect: OpenEffect, how: number): void {
@@ -267,7 +311,7 @@ export class Environment {
       certificate: complete ? facts(number) : null,
       hasKey: true,
     }))
-    this.machine.start(found)
+    this.machine.start(found, this.#fixedHub)
     this.check()
   }
 

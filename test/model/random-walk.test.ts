@@ -15,6 +15,7 @@ const move: fc.Arbitrary<Move> = fc.oneof(
       'breach',
       'reprovision',
       'crash',
+      'oldJournal',
       'withdrawOld',
       'deleteRecord',
       'moveHub',
@@ -24,16 +25,21 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 2, arbitrary: fc.constant({ kind: 'enrollNewest' as const }) },
 )
 
+const walks = Number(process.env['LEAFKEEPER_WALKS'] ?? 3_000)
+
 describe('the machine in a hostile world', () => {
-  it('keeps its invariants on every walk, and comes back once the faults stop', () => {
+  it.each([
+    ['with DPS', true],
+    ['without DPS', false],
+  ])('%s keeps its invariants on every walk, and comes back once the faults stop', (_name, dps) => {
     fc.assert(
       fc.property(fc.array(move, { minLength: 10, maxLength: 120 }), (moves) => {
-        const world = new Environment()
+        const world = new Environment(dps)
         for (const one of moves) world.apply(one)
         world.settle()
         expect(world.machine.state.connection.phase).toBe('connected')
       }),
-      { numRuns: Number(process.env['LEAFKEEPER_WALKS'] ?? 3_000) },
+      { numRuns: walks },
     )
   })
 })
