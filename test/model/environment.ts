@@ -194,8 +194,7 @@ export class Environment {
     else {
       const waiting = 'next' in roll ? roll.next : 'overtakenBy' in roll ? roll.overtakenBy : null
       // A roll that already waits its turn goes first; the one asked for later is then refused.
-      if (waiting === null || waiting === undefined)
-        this.#violated('a breach roll that was asked for was forgotten')
+      if (waiting === null) this.#violated('a breach roll that was asked for was forgotten')
     }
   }
 

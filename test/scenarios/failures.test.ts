@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { DeviceAgent, dpsOverMqtt, functionIssuer, hubOverMqtt, LeafkeeperError, Secret } from 'leafkeeper'
 import { describe, expect, it } from 'vitest'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { createEnrollingWorld, createWorld, next, type World } from '../support/world.ts'
+import { createEnrollingWorld, createWorld, next, receivedBodies, type World } from '../support/world.ts'
 
 /** Every failure names its cause and the next step, and the identity that worked still works. */
 describe('starting', () => {
@@ -192,6 +192,21 @@ describe('rolling', () => {
     expect(again.status().generations).toEqual([1, 2])
   })
 
+  it('may be asked for by a listener of connected', async () => {
+    const world = await createEnrollingWorld('device-listener')
+    const agent = await world.startAgent('device-listener')
+    const report = await new Promise((resolve, reject) => {
+      agent.once('connected', () => {
+        // The first certificate becomes active in the same step; the roll is asked for right behind it.
+        queueMicrotask(() => {
+          agent.reprovision()
+          agent.roll().then(resolve, reject)
+        })
+      })
+    })
+    expect(report).toMatchObject({ generation: 2, mode: 'expiry' })
+  })
+
   it('is refused while another one is under way, or without an issuer', async () => {
     const world = await createEnrollingWorld('device-twice')
     const agent = await world.startAgent('device-twice')
@@ -223,6 +238,39 @@ describe('stopping', () => {
     await unsent
     await expect(agent.send({ body: 'after' })).rejects.toMatchObject({ code: 'OUTBOX_CLOSED' })
     await expect(agent.connected()).rejects.toMatchObject({ code: 'AGENT_STOPPED' })
+  })
+
+  it('lets what is on its way be acknowledged, and leaves no connection open', async () => {
+    const world = await createEnrollingWorld('device-stop-busy')
+    const agent = await world.startAgent('device-stop-busy')
+    await agent.connected()
+    const gone = world.cloud.waitFor('deviceDisconnected', ({ deviceId }) => deviceId === 'device-stop-busy')
+    const sent = Array.from({ length: 50 }, (_, index) => agent.send({ body: `message ${index}` }))
+    await agent.stop()
+    const outcomes = await Promise.allSettled(sent)
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(50)
+    expect(receivedBodies(world.cloud, 'device-stop-busy').size).toBe(50)
+    await gone
+  })
+
+  it('does not wait for an issuer that never answers', async () => {
+    const world = await createEnrollingWorld('device-stop-issuer')
+    let asked: () => void = () => undefined
+    const waiting = new Promise<void>((resolve) => (asked = resolve))
+    let silent = false
+    const agent = await world.startAgent('device-stop-issuer', {
+      issuer: functionIssuer('silent', (request) => {
+        if (!silent) return world.issue(request)
+        asked()
+        return new Promise<never>(() => undefined)
+      }),
+    })
+    await agent.connected()
+    silent = true
+    const rolled = expect(agent.roll()).rejects.toMatchObject({ code: 'AGENT_STOPPED' })
+    await waiting
+    await agent.stop()
+    await rolled
   })
 
   it('may come at any moment of the start', async () => {
