@@ -59,6 +59,7 @@ missing_packages() {
   find_first module >/dev/null || say softhsm2
   find_first engine >/dev/null || say libengine-pkcs11-openssl
   command -v pkcs11-tool >/dev/null || say opensc
+  command -v openssl >/dev/null || say openssl
   # A compiler is needed only while pkcs11js is not built.
   if ! pkcs11js_works; then
     command -v python3 >/dev/null || say python3
