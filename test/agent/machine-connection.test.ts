@@ -1,15 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { dpsPolicy, DrivenMachine, failure, hubA } from '../support/machine.ts'
-
-const unauthorized = failure('HUB_UNAUTHORIZED')
-const dpsRefuses = failure('DPS_UNAUTHORIZED')
-const network = failure('NETWORK_UNREACHABLE', true)
-
-const fresh = (): DrivenMachine => new DrivenMachine()
-const connected = (): DrivenMachine => fresh().bootstrapped()
-const requesting = (): DrivenMachine => connected().roll().generated()
-const storing = (): DrivenMachine => requesting().issued()
-const proving = (): DrivenMachine => storing().stored()
+import {
+  unauthorized,
+  dpsRefuses,
+  network,
+  connected,
+  storing,
+  proving,
+  retiring,
+} from '../support/machine-stages.ts'
 
 describe('a hub that cuts the session when DPS rewrites its record', () => {
   it('leaves the roll to connect with the new generation', () => {

@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { dpsPolicy, DrivenMachine, facts, failure } from '../support/machine.ts'
-
-const unauthorized = failure('HUB_UNAUTHORIZED')
-const dpsRefuses = failure('DPS_UNAUTHORIZED')
-
-const fresh = (): DrivenMachine => new DrivenMachine()
-const connected = (): DrivenMachine => fresh().bootstrapped()
-const requesting = (): DrivenMachine => connected().roll().generated()
-const storing = (): DrivenMachine => requesting().issued()
-const proving = (): DrivenMachine => storing().stored()
-const switching = (): DrivenMachine => proving().registered()
-const retiring = (): DrivenMachine => switching().hubConnected()
+import {
+  unauthorized,
+  dpsRefuses,
+  fresh,
+  connected,
+  requesting,
+  storing,
+  proving,
+  switching,
+  retiring,
+} from '../support/machine-stages.ts'
 
 describe('a restart', () => {
   const restarts: [string, () => DrivenMachine, string, string[]][] = [

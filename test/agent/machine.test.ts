@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import { dpsPolicy, DrivenMachine, failure, hubA, hubB } from '../support/machine.ts'
-
-const unauthorized = failure('HUB_UNAUTHORIZED')
-const dpsRefuses = failure('DPS_UNAUTHORIZED')
-const network = failure('NETWORK_UNREACHABLE', true)
-
-const fresh = (): DrivenMachine => new DrivenMachine()
-const connected = (): DrivenMachine => fresh().bootstrapped()
-const requesting = (): DrivenMachine => connected().roll().generated()
-const storing = (): DrivenMachine => requesting().issued()
-const proving = (): DrivenMachine => storing().stored()
-const stagedAfterRefusal = (): DrivenMachine => proving().fails('register', dpsRefuses)
-const switching = (): DrivenMachine => proving().registered()
-const retiring = (): DrivenMachine => switching().hubConnected()
+import {
+  unauthorized,
+  dpsRefuses,
+  network,
+  fresh,
+  connected,
+  requesting,
+  storing,
+  proving,
+  stagedAfterRefusal,
+  switching,
+  retiring,
+} from '../support/machine-stages.ts'
 
 describe('one step', () => {
   // Each row: from a state, one thing happens; where both regions are afterwards and what has to be done.
