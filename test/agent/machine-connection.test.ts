@@ -1,14 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { dpsPolicy, DrivenMachine, failure, hubA } from '../support/machine.ts'
-import {
-  unauthorized,
-  dpsRefuses,
-  network,
-  connected,
-  storing,
-  proving,
-  retiring,
-} from '../support/machine-stages.ts'
+import { unauthorized, dpsRefuses, network, connected, storing, proving } from '../support/machine-stages.ts'
 
 describe('a hub that cuts the session when DPS rewrites its record', () => {
   it('leaves the roll to connect with the new generation', () => {
