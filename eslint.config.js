@@ -9,7 +9,9 @@ export default tseslint.config(
   {
     languageOptions: {
       parserOptions: {
-        projectService: { allowDefaultProject: ['*.js', '.*.cjs', 'hsm-config/*.mjs', 'test/*.mjs'] },
+        projectService: {
+          allowDefaultProject: ['*.js', '.*.cjs', 'hsm-config/*.mjs', 'sim/bin/*.mjs', 'test/*.mjs'],
+        },
         tsconfigRootDir: import.meta.dirname,
       },
     },

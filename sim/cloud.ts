@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { TLSSocket } from 'node:tls'
 import { clientOptions, type ClientOptions } from './client-options.ts'
 import type { GroupAuthentication } from './dps/assignment.ts'
 import { managementApp } from './dps/management-app.ts'
@@ -25,6 +26,8 @@ const managementHost = 'management.azure.com'
 export interface CloudOptions {
   /** Names of the IoT hubs, which are all linked to DPS. Default `['hub-a', 'hub-b']`. */
   readonly hubs?: readonly string[]
+  /** The port of 127.0.0.1 to listen on. Default: a free one. */
+  readonly port?: number
   /**
    * What a hub does with a live connection whose certificate no longer fits the device record, once the record is
    * rewritten. It is not known what Azure does. Default `keep-session`.
@@ -90,7 +93,7 @@ export class SimulatedCloud {
     this.#front = parts.front
   }
 
-  /** Starts a cloud on a free port. */
+  /** Starts a cloud. @throws Error when the port cannot be had */
   static async start(options: CloudOptions = {}): Promise<SimulatedCloud> {
     const events = new CloudEvents()
     const now = options.now ?? Date.now
@@ -134,9 +137,15 @@ export class SimulatedCloud {
         now,
       }),
     )
-    const listener = await TlsListener.open(credential, (socket) => {
+    const greet = (socket: TLSSocket): void => {
       onFirstByte(socket, (protocol) => (protocol === 'http' ? http : front).handle(socket))
-    })
+    }
+    const listener = await TlsListener.open(credential, greet, { port: options.port ?? 0 }).catch(
+      async (error: unknown) => {
+        await front.close()
+        throw error
+      },
+    )
     return new SimulatedCloud({
       dps,
       hubs,

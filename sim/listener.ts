@@ -4,7 +4,16 @@ import type { AddressInfo, Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { ServerCredential } from './pki/server-certificate.ts'
 
-const loopback = '127.0.0.1'
+/** The address that everything listens on unless told otherwise. */
+export const loopback = '127.0.0.1'
+
+/** Where a listener listens. */
+export interface ListenerAddress {
+  /** Default 127.0.0.1. */
+  readonly host?: string
+  /** Default: a free one. */
+  readonly port?: number
+}
 
 /**
  * The one TLS listener of a cloud. It asks every peer for a certificate and lets everyone in: whether the
@@ -13,18 +22,21 @@ const loopback = '127.0.0.1'
 export class TlsListener {
   readonly port: number
   readonly #server: Server
-  readonly #sockets = new Set<Socket>()
+  readonly #host: string
+  readonly #sockets: Set<Socket>
 
-  private constructor(server: Server, port: number, sockets: Set<Socket>) {
+  private constructor(server: Server, host: string, port: number, sockets: Set<Socket>) {
     this.#server = server
+    this.#host = host
     this.port = port
     this.#sockets = sockets
   }
 
-  /** Listens on a free port of the loopback address. */
+  /** Listens on the loopback address. @throws Error that names the address when it cannot be had */
   static async open(
     credential: ServerCredential,
     onSecure: (socket: TLSSocket) => void,
+    { host = loopback, port = 0 }: ListenerAddress = {},
   ): Promise<TlsListener> {
     const sockets = new Set<Socket>()
     const server = createServer(
@@ -45,9 +57,11 @@ export class TlsListener {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))
     })
-    server.listen(0, loopback)
-    await once(server, 'listening')
-    return new TlsListener(server, (server.address() as AddressInfo).port, sockets)
+    server.listen(port, host)
+    await once(server, 'listening').catch((cause: unknown) => {
+      throw new Error(`Cannot listen on ${host}:${port}: ${String(cause)}`, { cause })
+    })
+    return new TlsListener(server, host, (server.address() as AddressInfo).port, sockets)
   }
 
   /** Closes the port and every connection: connections are refused until `resume`. */
@@ -62,7 +76,7 @@ export class TlsListener {
   /** Listens again, on the same port. */
   async resume(): Promise<void> {
     if (this.#server.listening) return
-    this.#server.listen(this.port, loopback)
+    this.#server.listen(this.port, this.#host)
     await once(this.#server, 'listening')
   }
 

@@ -1,0 +1,79 @@
+import { parseArgs } from 'node:util'
+import type { CloudOptions } from '../cloud.ts'
+
+/** What `leafkeeper-sim` is asked to do. */
+export interface SimulatorOptions {
+  readonly cloud: CloudOptions
+  readonly json: boolean
+  /** Where the PEM of the server's authority is written; `undefined` for a file that goes with the process. */
+  readonly caFile: string | undefined
+}
+
+/** A command line that was read: something to run, help, or what is wrong with it. */
+export type CommandLine =
+  | { readonly kind: 'run'; readonly options: SimulatorOptions }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'mistake'; readonly message: string }
+
+export const usage = `Usage: leafkeeper-sim [options]
+
+Runs a local Azure IoT: DPS and IoT hubs for the official SDKs as they are.
+It prints what they need, and runs until Ctrl-C.
+
+  --hubs A,B         names of the hubs, all linked to DPS (default hub-a,hub-b)
+  --port PORT        port of 127.0.0.1 (default: a free one)
+  --ca-file FILE     write the authority to trust here (default: a temporary
+                     file, removed at the end)
+  --json             print one JSON object on one line when ready
+  --help             print this
+`
+
+/**
+ * Reads a command line.
+ *
+ * @example
+ * ```ts
+ * readArguments(['--hubs', 'factory', '--port', '8883'])
+ * // { kind: 'run', options: { cloud: { hubs: ['factory'], port: 8883 }, json: false, caFile: undefined } }
+ * ```
+ */
+export function readArguments(args: readonly string[]): CommandLine {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        hubs: { type: 'string' },
+        port: { type: 'string' },
+        'ca-file': { type: 'string' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    })
+    if (values.help) return { kind: 'help' }
+    const cloud: CloudOptions = {
+      ...(values.hubs === undefined ? {} : { hubs: readHubs(values.hubs) }),
+      ...(values.port === undefined ? {} : { port: readNumber('--port', values.port, 65_535) }),
+    }
+    return { kind: 'run', options: { cloud, json: values.json, caFile: values['ca-file'] } }
+  } catch (error) {
+    return { kind: 'mistake', message: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+function readHubs(text: string): readonly string[] {
+  const names = text.split(',').map((name) => name.trim().toLowerCase())
+  for (const name of names) {
+    if (!/^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/.test(name) || name.length > 50) {
+      throw new RangeError(`--hubs: expected names of letters, digits and dashes, got "${name}".`)
+    }
+  }
+  if (new Set(names).size < names.length)
+    throw new RangeError('--hubs: expected each name once, got one twice.')
+  return names
+}
+
+function readNumber(option: string, text: string, largest: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (value <= largest) return value
+  throw new RangeError(`${option}: expected a number from 0 to ${largest}, got "${text}".`)
+}

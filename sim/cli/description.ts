@@ -1,0 +1,74 @@
+import type { SimulatedCloud } from '../cloud.ts'
+
+/** Everything that a client needs to use a running cloud: what `--json` prints. */
+export interface CloudDescription {
+  readonly idScope: string
+  /** The host that devices register at. */
+  readonly provisioningHost: string
+  /** `localhost:PORT`, where all services listen. */
+  readonly address: string
+  /** Host names of Azure, each with the address that they lead to. */
+  readonly connectTo: Readonly<Record<string, string>>
+  /** For `azure-iot-provisioning-service`. */
+  readonly dpsConnectionString: string
+  /** For `azure-iothub`. */
+  readonly hubs: readonly {
+    readonly name: string
+    readonly hostName: string
+    readonly connectionString: string
+  }[]
+  /** The bearer token for `https://management.azure.com`. */
+  readonly managementToken: string
+  /** The file with the authority to trust, PEM. */
+  readonly caFile: string
+  readonly pid: number
+}
+
+/** Describes a running cloud. */
+export function describeCloud(cloud: SimulatedCloud, caFile: string): CloudDescription {
+  const { idScope, provisioningHost, address, connectTo, managementToken } = cloud
+  return {
+    idScope,
+    provisioningHost,
+    address,
+    connectTo,
+    dpsConnectionString: cloud.dps.connectionString,
+    hubs: cloud.hubs.map(({ hostName, connectionString }) => ({
+      name: hostName.replace(/\..*$/, ''),
+      hostName,
+      connectionString,
+    })),
+    managementToken,
+    caFile,
+    pid: process.pid,
+  }
+}
+
+/**
+ * The same for people. What is to be pasted stands on lines of its own: connection strings are long, and a line that
+ * is broken or indented cannot be copied whole.
+ */
+export function inWords(description: CloudDescription): string {
+  const { idScope, provisioningHost, address, connectTo, dpsConnectionString, hubs, caFile } = description
+  const lines = [
+    'A local Azure IoT is ready.',
+    '',
+    `  id scope           ${idScope}`,
+    `  DPS host           ${provisioningHost}`,
+    `  address            ${address}`,
+    `  trust (PEM)        ${caFile}`,
+    '',
+    'connectTo',
+    JSON.stringify(connectTo),
+    '',
+    'DPS, service API',
+    dpsConnectionString,
+    ...hubs.flatMap(({ name, connectionString }) => ['', `Hub ${name}`, connectionString]),
+    '',
+    'Node processes trust it with',
+    `export NODE_EXTRA_CA_CERTS=${JSON.stringify(caFile)}`,
+    '',
+    'Ctrl-C ends it.',
+  ]
+  return `${lines.join('\n')}\n`
+}
