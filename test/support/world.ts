@@ -44,10 +44,15 @@ let sharedHsm: TestHsm | undefined
 // Not on the process's exit: vitest ends its processes by a signal.
 afterAll(() => sharedHsm?.remove())
 
-/** Makes a world for one test. The token is shared by the tests of a file, as SoftHSM is by a process. */
-export async function createWorld(cloudOptions: CloudOptions = {}): Promise<World> {
+/** The token that the tests of a file share, as SoftHSM is shared by a process. */
+export function testHsm(): TestHsm {
   sharedHsm ??= createTestHsm()
-  const hsm = sharedHsm
+  return sharedHsm
+}
+
+/** Makes a world for one test. */
+export async function createWorld(cloudOptions: CloudOptions = {}): Promise<World> {
+  const hsm = testHsm()
   const cloud = await SimulatedCloud.start(cloudOptions)
   onTestFinished(() => cloud.close())
   const root = await TestAuthority.createRoot({ commonName: 'root' })
