@@ -15,6 +15,7 @@ import {
   hubOverMqtt,
   type DeviceAgentOptions,
   type DpsOptions,
+  type Issuer,
   type NetworkOptions,
 } from 'leafkeeper'
 import { SimulatedCloud, type CloudOptions, type IssuedLeaf, type TestAuthority } from 'leafkeeper-sim'
@@ -226,16 +227,10 @@ export class Azure {
   /** Starts an agent that is stopped when the test ends; its record at the hub goes too. */
   async startAgent(
     registrationId: string,
-    { authority, issued }: Pipeline,
+    pipeline: Pipeline | Issuer,
     options: Partial<DeviceAgentOptions> = {},
   ): Promise<DeviceAgent> {
-    let count = 0
-    const issuer = functionIssuer('test authority', async ({ csr }) => {
-      const leaf = await (typeof authority === 'function' ? authority() : authority).issueLeaf({ csr })
-      count += 1
-      await issued?.(leaf, count)
-      return leaf.chain
-    })
+    const issuer = 'authority' in pipeline ? issuerOf(pipeline) : pipeline
     const agent = await DeviceAgent.start({ ...this.agentOptions(registrationId), issuer, ...options })
     this.#cleanUp(async () => this.deleteHubDevice(registrationId))
     onTestFinished(() => agent.stop())
@@ -264,6 +259,16 @@ export async function createAzure(options: CloudOptions = {}): Promise<Azure> {
   const cloud = await SimulatedCloud.start({ hubs: ['hub-a'], ...options })
   onTestFinished(() => cloud.close())
   return new Azure(cloud)
+}
+
+function issuerOf({ authority, issued }: Pipeline): Issuer {
+  let count = 0
+  return functionIssuer('test authority', async ({ csr }) => {
+    const leaf = await (typeof authority === 'function' ? authority() : authority).issueLeaf({ csr })
+    count += 1
+    await issued?.(leaf, count)
+    return leaf.chain
+  })
 }
 
 function slot(holder: { readonly certificate: string } | undefined): object | undefined {
