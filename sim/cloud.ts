@@ -8,13 +8,14 @@ import type { DisabledEnrollment } from './dps/registration-desk.ts'
 import { parseDpsUserName } from './dps/request.ts'
 import { CloudEvents, type CloudEventMap } from './events.ts'
 import { onFirstByte } from './http/first-byte.ts'
-import { HttpFront } from './http/http-front.ts'
+import { HttpFront, type HostPredicate, type HttpApp } from './http/http-front.ts'
 import { SimulatedHub, type OnRecordReplaced } from './hub/hub.ts'
 import { hubServiceApp } from './hub/service/hub-service.ts'
 import { parseHubUserName } from './hub/user-name.ts'
 import { TlsListener } from './listener.ts'
 import { MqttFront, type Route } from './mqtt/mqtt-front.ts'
 import { ConnectRefused } from './mqtt/session.ts'
+import { Keeper, type CloudState } from './persistence/keeper.ts'
 import { createServerCredential } from './pki/server-certificate.ts'
 
 const hubDomain = 'azure-devices.net'
@@ -26,8 +27,10 @@ const managementHost = 'management.azure.com'
 export interface CloudOptions {
   /** Names of the IoT hubs, which are all linked to DPS. Default `['hub-a', 'hub-b']`. */
   readonly hubs?: readonly string[]
-  /** The port of 127.0.0.1 to listen on. Default: a free one. */
+  /** The port of 127.0.0.1 to listen on. Default: the one of `data`, or a free one. */
   readonly port?: number
+  /** A folder that keeps everything across restarts and crashes. Default: none. */
+  readonly data?: string
   /**
    * What a hub does with a live connection whose certificate no longer fits the device record, once the record is
    * rewritten. It is not known what Azure does. Default `keep-session`.
@@ -52,6 +55,7 @@ interface CloudParts {
   readonly idScope: string
   readonly managementToken: string
   readonly trustedAuthorities: string
+  readonly keeper: Keeper | undefined
 }
 
 /**
@@ -81,6 +85,7 @@ export class SimulatedCloud {
   readonly #hubs: ReadonlyMap<string, SimulatedHub>
   readonly #listener: TlsListener
   readonly #front: MqttFront
+  readonly #keeper: Keeper | undefined
 
   private constructor(parts: CloudParts) {
     this.idScope = parts.idScope
@@ -91,15 +96,27 @@ export class SimulatedCloud {
     this.#hubs = parts.hubs
     this.#listener = parts.listener
     this.#front = parts.front
+    this.#keeper = parts.keeper
   }
 
-  /** Starts a cloud. @throws Error when the port cannot be had */
+  /** Starts a cloud. @throws Error when the port cannot be had, or the data folder cannot be used */
   static async start(options: CloudOptions = {}): Promise<SimulatedCloud> {
+    if (options.data === undefined) return SimulatedCloud.#start(options)
+    const { keeper, state } = await Keeper.open(options.data)
+    try {
+      return await SimulatedCloud.#start(options, keeper, state)
+    } catch (error) {
+      await keeper.close()
+      throw error
+    }
+  }
+
+  static async #start(options: CloudOptions, keeper?: Keeper, state?: CloudState): Promise<SimulatedCloud> {
     const events = new CloudEvents()
     const now = options.now ?? Date.now
     const idScope = '0ne00LEAF01'
     const hubs = new Map(
-      (options.hubs ?? ['hub-a', 'hub-b']).map((name) => {
+      hubNames(options, state).map((name) => {
         const hostName = hostNameOf(name)
         const onRecordReplaced = options.onRecordReplaced ?? 'keep-session'
         return [hostName, new SimulatedHub({ hostName, onRecordReplaced, events, now })]
@@ -115,18 +132,21 @@ export class SimulatedCloud {
       events,
       now,
     })
-    const credential = await createServerCredential([
-      ...hubs.keys(),
-      `global.${dpsDomain}`,
-      serviceHost,
-      managementHost,
-    ])
+    const serverNames = [...hubs.keys(), `global.${dpsDomain}`, serviceHost, managementHost]
+    const credential = state?.credential ?? (await createServerCredential(serverNames))
+    const managementToken = state?.managementToken ?? randomUUID()
+    if (state !== undefined) {
+      for (const [name, snapshot] of Object.entries(state.hubs)) hubs.get(name)?.restore(snapshot)
+      dps.restore(state.dps)
+    }
     const front = await MqttFront.open(routeTo(dps, hubs, events))
     const http = new HttpFront((peer, stream) => front.handle(peer, stream))
-    for (const hub of hubs.values()) http.mount((host) => host === hub.hostName, hubServiceApp(hub))
-    const managementToken = randomUUID()
-    http.mount((host) => host.endsWith(`.${dpsDomain}`), dps.http)
-    http.mount(
+    const mount = (answersFor: HostPredicate, app: HttpApp): void => {
+      http.mount(answersFor, keeper?.keeping(app) ?? app)
+    }
+    for (const hub of hubs.values()) mount((host) => host === hub.hostName, hubServiceApp(hub))
+    mount((host) => host.endsWith(`.${dpsDomain}`), dps.http)
+    mount(
       (host) => host === managementHost,
       managementApp({
         token: managementToken,
@@ -140,12 +160,18 @@ export class SimulatedCloud {
     const greet = (socket: TLSSocket): void => {
       onFirstByte(socket, (protocol) => (protocol === 'http' ? http : front).handle(socket))
     }
-    const listener = await TlsListener.open(credential, greet, { port: options.port ?? 0 }).catch(
-      async (error: unknown) => {
-        await front.close()
-        throw error
-      },
-    )
+    const port = options.port ?? state?.port ?? 0
+    await keeper?.begin(() => ({
+      port,
+      managementToken,
+      credential,
+      dps: dps.snapshot(),
+      hubs: Object.fromEntries([...hubs].map(([name, hub]) => [name, hub.snapshot()])),
+    }))
+    const listener = await TlsListener.open(credential, greet, { port }).catch(async (error: unknown) => {
+      await front.close()
+      throw error
+    })
     return new SimulatedCloud({
       dps,
       hubs,
@@ -155,6 +181,7 @@ export class SimulatedCloud {
       idScope,
       managementToken,
       trustedAuthorities: credential.authority,
+      keeper,
     })
   }
 
@@ -228,12 +255,30 @@ export class SimulatedCloud {
     this.#listener.dropConnections()
   }
 
+  /** Writes everything to the data folder, if there is one: for what was done by this API and not over HTTP. */
+  async save(): Promise<void> {
+    await this.#keeper?.save()
+  }
+
   /** Ends everything. Resolves when the port is free and no timer is left; may be called twice. */
   async close(): Promise<void> {
     for (const hub of this.#hubs.values()) hub.close()
     await this.#listener.pause()
     await this.#front.close()
+    await this.#keeper?.close()
   }
+}
+
+/** @throws Error when the data folder was made for other hubs: the server's certificate names those */
+function hubNames({ hubs, data }: CloudOptions, state: CloudState | undefined): readonly string[] {
+  const kept = state === undefined ? undefined : Object.keys(state.hubs)
+  const wanted = hubs?.map(hostNameOf)
+  if (kept !== undefined && wanted !== undefined && [...wanted].sort().join() !== [...kept].sort().join()) {
+    throw new Error(
+      `The folder ${data ?? ''} holds the hubs ${kept.join(', ')}, not ${wanted.join(', ')}. Leave the hubs out, or use another folder.`,
+    )
+  }
+  return kept ?? wanted ?? ['hub-a', 'hub-b']
 }
 
 function hostNameOf(hub: string): string {

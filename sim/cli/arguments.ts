@@ -22,6 +22,7 @@ It prints what they need, and runs until Ctrl-C.
 
   --hubs A,B         names of the hubs, all linked to DPS (default hub-a,hub-b)
   --port PORT        port of 127.0.0.1 (default: a free one)
+  --data FOLDER      keep everything here across restarts and crashes
   --ca-file FILE     write the authority to trust here (default: a temporary
                      file, removed at the end)
   --json             print one JSON object on one line when ready
@@ -44,6 +45,7 @@ export function readArguments(args: readonly string[]): CommandLine {
       options: {
         hubs: { type: 'string' },
         port: { type: 'string' },
+        data: { type: 'string' },
         'ca-file': { type: 'string' },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
@@ -53,6 +55,7 @@ export function readArguments(args: readonly string[]): CommandLine {
     const cloud: CloudOptions = {
       ...(values.hubs === undefined ? {} : { hubs: readHubs(values.hubs) }),
       ...(values.port === undefined ? {} : { port: readNumber('--port', values.port, 65_535) }),
+      ...(values.data === undefined ? {} : { data: values.data }),
     }
     return { kind: 'run', options: { cloud, json: values.json, caFile: values['ca-file'] } }
   } catch (error) {

@@ -6,10 +6,12 @@ import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { PassThrough } from 'node:stream'
 import { connect } from 'node:tls'
+import { ConnectionString, SharedAccessSignature } from 'azure-iot-common'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { readArguments, usage } from '../../sim/cli/arguments.ts'
 import type { CloudDescription } from '../../sim/cli/description.ts'
 import { runSimulator, type Surroundings } from '../../sim/cli/run.ts'
+import { rawHttp, type RawAnswer } from './raw-http.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -33,11 +35,30 @@ function started(...args: string[]): {
   return { exitCode: runSimulator(args, surroundings), ready, errors, stop: () => orders.emit('stop') }
 }
 
+/** A token of the service SDK for a hub's connection string. */
+function hubToken(connectionString: string): string {
+  const parts = ConnectionString.parse(connectionString)
+  const { HostName = '', SharedAccessKeyName = '', SharedAccessKey = '' } = parts
+  const expiry = Math.floor(Date.now() / 1000) + 3600
+  return SharedAccessSignature.create(HostName, SharedAccessKeyName, SharedAccessKey, expiry).toString()
+}
+
 describe('a command line', () => {
   it('is read', () => {
-    expect(readArguments(['--hubs', 'North, south', '--port=0', '--json', '--ca-file', 'ca.pem'])).toEqual({
+    expect(
+      readArguments([
+        '--hubs',
+        'North, south',
+        '--port=0',
+        '--json',
+        '--ca-file',
+        'ca.pem',
+        '--data',
+        'state',
+      ]),
+    ).toEqual({
       kind: 'run',
-      options: { cloud: { hubs: ['north', 'south'], port: 0 }, json: true, caFile: 'ca.pem' },
+      options: { cloud: { hubs: ['north', 'south'], port: 0, data: 'state' }, json: true, caFile: 'ca.pem' },
     })
     expect(readArguments([])).toEqual({
       kind: 'run',
@@ -116,16 +137,23 @@ describe('the compiled command', () => {
     for (const child of children.splice(0)) child.kill('SIGKILL')
   })
 
+  async function running(
+    ...args: string[]
+  ): Promise<{ readonly child: ChildProcess; readonly description: CloudDescription }> {
+    const child = spawn(process.execPath, [join(root, 'sim/bin/leafkeeper-sim.mjs'), '--json', ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    children.push(child)
+    const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
+    return { child, description: JSON.parse(line) as CloudDescription }
+  }
+
   it.each(['SIGINT', 'SIGTERM'] as const)(
     'serves until %s, exits with 0, and leaves no file',
     async (signal) => {
-      const child = spawn(process.execPath, [join(root, 'sim/bin/leafkeeper-sim.mjs'), '--json'], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      children.push(child)
+      const { child, description } = await running()
+      const { address, caFile, connectTo, hubs } = description
       const exited = once(child, 'exit')
-      const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
-      const { address, caFile, connectTo, hubs } = JSON.parse(line) as CloudDescription
       expect(hubs.map(({ name }) => name)).toEqual(['hub-a', 'hub-b'])
       expect(connectTo['*.azure-devices.net']).toBe(address)
 
@@ -144,4 +172,45 @@ describe('the compiled command', () => {
       socket.destroy()
     },
   )
+
+  it('keeps what it has acknowledged, although it is killed in the middle of writes', async () => {
+    const data = await temporaryFolder()
+    const acknowledged: string[] = []
+    for (let life = 0; life < 4; life += 1) {
+      const { child, description } = await running('--data', data)
+      const [hub] = description.hubs
+      if (hub === undefined) throw new Error('no hub')
+      const exited = once(child, 'exit')
+      const cloud = {
+        port: Number(description.address.split(':')[1]),
+        trustedAuthorities: readFileSync(description.caFile, 'utf8'),
+      }
+      const headers = { authorization: hubToken(hub.connectionString) }
+      const ask = async (path: string, method: string, body?: object): Promise<RawAnswer> =>
+        rawHttp(cloud, { host: hub.hostName, path: `${path}?api-version=2021-04-12`, method, headers, body })
+      const { text } = await ask('/devices', 'GET')
+      const found = (JSON.parse(text) as { deviceId: string }[]).map(({ deviceId }) => deviceId)
+      expect(found).toEqual(expect.arrayContaining(acknowledged))
+
+      let count = 0
+      const worker = async (name: string): Promise<void> => {
+        for (let n = 0; ; n += 1) {
+          const deviceId = `life-${life}-${name}-${n}`
+          const answer = await ask(`/devices/${deviceId}`, 'PUT', {
+            deviceId,
+            authentication: { type: 'sas' },
+          }).catch(() => undefined)
+          if (answer === undefined) return
+          expect(answer.status).toBe(200)
+          acknowledged.push(deviceId)
+          count += 1
+          // The other workers are in the middle of something.
+          if (count === 10 + life * 3) child.kill('SIGKILL')
+        }
+      }
+      await Promise.all(['a', 'b', 'c'].map(worker))
+      expect(await exited).toEqual([null, 'SIGKILL'])
+      expect(count).toBeGreaterThan(0)
+    }
+  })
 })

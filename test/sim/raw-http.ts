@@ -24,7 +24,10 @@ export interface RawAnswer {
 }
 
 /** Sends one request on a connection of its own. */
-export async function rawHttp(cloud: SimulatedCloud, options: RawRequest): Promise<RawAnswer> {
+export async function rawHttp(
+  cloud: Pick<SimulatedCloud, 'port' | 'trustedAuthorities'>,
+  options: RawRequest,
+): Promise<RawAnswer> {
   const { host, path, method = 'GET', headers = {}, body, device } = options
   const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
   return new Promise((resolve, reject) => {
