@@ -20,7 +20,7 @@ const project = fileURLToPath(new URL('../../', import.meta.url))
 
 /** The tools the script uses that a machine has anyway; what it installs, and what installs, each test brings. */
 const tools = ['bash', 'node', 'dirname', 'readlink', 'tr', 'env', 'mktemp', 'rm', 'cat', 'grep']
-const compilers = ['python3', 'make', 'g++', 'pkcs11-tool']
+const compilers = ['python3', 'make', 'g++', 'pkcs11-tool', 'openssl']
 
 let root: string
 let bin: string
@@ -123,7 +123,7 @@ describe('where packages are missing', () => {
   test('--check lists them and installs nothing', () => {
     command('apt-get')
     const { status, output, calls } = setup('--check')
-    expect(output).toContain('missing packages: softhsm2 libengine-pkcs11-openssl opensc python3 make g++')
+    expect(output).toContain('missing packages: softhsm2 libengine-pkcs11-openssl opensc openssl python3 make g++')
     expect(output).toContain('npm ci')
     expect(status).toBe(1)
     expect(calls).toEqual([])
