@@ -27,7 +27,7 @@ async function settingOf(azure: Azure, kind: 'root' | 'intermediate'): Promise<S
 }
 
 describe.skipIf(!managesAuthorities)('X4: a whole authority is disallowed', () => {
-  it.each(['root', 'intermediate'] as const)('by disabling the group of a %s', async (kind) => {
+  it.each(['root', 'intermediate'] as const)('by disabling its group: %s', async (kind) => {
     const azure = await createAzure()
     const { authority, order } = await settingOf(azure, kind)
     await azure.putGroup(order)
@@ -46,7 +46,7 @@ describe.skipIf(!managesAuthorities)('X4: a whole authority is disallowed', () =
     await registered
   })
 
-  it.each(['root', 'intermediate'] as const)('by removing the root above the %s of a group', async (kind) => {
+  it.each(['root', 'intermediate'] as const)('by removing the root: group of %s', async (kind) => {
     const azure = await createAzure()
     const { authority, order, rootName } = await settingOf(azure, kind)
     await azure.putGroup(order)
