@@ -153,8 +153,8 @@ async function createFleet(
 }
 
 async function statusOf(azure: Azure, jobId: string): Promise<Job> {
-  const { jobStatus } = await azure.jobs.getJob(jobId)
-  return jobStatus as Job
+  const answer: { readonly jobStatus: unknown } = await azure.jobs.getJob(jobId)
+  return answer.jobStatus as Job
 }
 
 /** Asks for the job until it is over. */

@@ -2,7 +2,8 @@
  * Azure as the scenarios see it: the official service SDKs and the management API. By default a simulated cloud; with
  * `LEAFKEEPER_AZURE_DPS` and `LEAFKEEPER_AZURE_HUB` (connection strings) and `LEAFKEEPER_AZURE_ID_SCOPE`, a real
  * subscription. Certificates of authorities there need `LEAFKEEPER_AZURE_DPS_RESOURCE` (the resource id) and
- * `LEAFKEEPER_AZURE_TOKEN` (a bearer token for the management API) as well.
+ * `LEAFKEEPER_AZURE_TOKEN` (a bearer token for the management API) as well, and devices that move a second linked hub,
+ * `LEAFKEEPER_AZURE_OTHER_HUB` (its connection string).
  */
 import { randomBytes } from 'node:crypto'
 import iothub from 'azure-iothub'
@@ -32,6 +33,9 @@ export const isRealAzure =
 export const managesAuthorities =
   !isRealAzure ||
   (env['LEAFKEEPER_AZURE_DPS_RESOURCE'] !== undefined && env['LEAFKEEPER_AZURE_TOKEN'] !== undefined)
+
+/** Whether devices can be moved to another hub; for `it.skipIf(!hasOtherHub)`. */
+export const hasOtherHub = !isRealAzure || (env['LEAFKEEPER_AZURE_OTHER_HUB'] ?? '') !== ''
 
 export type ProvisioningStatus = 'enabled' | 'disabled'
 
@@ -75,6 +79,13 @@ export interface Pipeline {
 }
 
 /** A client of a service SDK, with what its own `setOptions` leaves out. */
+/** A second hub that is linked to DPS, for devices that move. */
+export interface OtherHub {
+  /** Host name. */
+  readonly hub: string
+  readonly registry: iothub.Registry
+}
+
 interface Pointed {
   readonly _restApiClient: { setOptions(options: object): void }
 }
@@ -87,6 +98,8 @@ export class Azure {
   readonly jobs: iothub.JobClient
   /** Host name of the hub. */
   readonly hub: string
+  /** `undefined` where DPS has one hub only. */
+  readonly otherHub: OtherHub | undefined
   /** How devices reach DPS. */
   readonly dps: DpsOptions
   /** How devices reach the hub. */
@@ -110,7 +123,16 @@ export class Azure {
     this.registry = pointed(iothub.Registry.fromConnectionString(hubString))
     this.service = pointed(iothub.Client.fromConnectionString(hubString))
     this.jobs = pointed(iothub.JobClient.fromConnectionString(hubString))
-    this.hub = /HostName=([^;]+)/i.exec(hubString)?.[1] ?? ''
+    this.hub = hostNameIn(hubString)
+    const otherString =
+      cloud === undefined ? env['LEAFKEEPER_AZURE_OTHER_HUB'] : cloud.hubs[1]?.connectionString
+    this.otherHub =
+      otherString === undefined
+        ? undefined
+        : {
+            hub: hostNameIn(otherString),
+            registry: pointed(iothub.Registry.fromConnectionString(otherString)),
+          }
     this.network =
       cloud === undefined ? {} : { trustedAuthorities: cloud.trustedAuthorities, connectTo: cloud.connectTo }
     this.dps = {
@@ -269,6 +291,10 @@ function issuerOf({ authority, issued }: Pipeline): Issuer {
     await issued?.(leaf, count)
     return leaf.chain
   })
+}
+
+function hostNameIn(connectionString: string): string {
+  return /HostName=([^;]+)/i.exec(connectionString)?.[1] ?? ''
 }
 
 function slot(holder: { readonly certificate: string } | undefined): object | undefined {
