@@ -1,11 +1,4 @@
-import {
-  dpsOverMqtt,
-  hubOverMqtt,
-  openToken,
-  type DeviceCredential,
-  type DeviceId,
-  type HsmToken,
-} from 'leafkeeper'
+import { dpsOverMqtt, hubOverMqtt, openToken, type DeviceCredential, type DeviceId } from 'leafkeeper'
 import { onTestFinished } from 'vitest'
 import type { Azure } from './azure.ts'
 import { testHsm } from './world.ts'
@@ -22,10 +15,7 @@ export interface StolenKey {
 
 /** Takes the key of one generation from the token of the tests. */
 export async function stealKey(azure: Azure, deviceId: string, generation: number): Promise<StolenKey> {
-  const { module, label, pin } = testHsm()
-  const token = await openToken({ module, token: { label }, pin: { callback: () => pin } })
-  onTestFinished(() => token.close())
-  const credential = await credentialOf(token, deviceId, generation)
+  const credential = await credentialOnToken(deviceId, generation)
   const { signal } = new AbortController()
   const prepare = async (): Promise<() => Promise<void>> => {
     const target = { hub: azure.hub, deviceId: credential.commonName }
@@ -47,11 +37,11 @@ export async function stealKey(azure: Azure, deviceId: string, generation: numbe
   }
 }
 
-async function credentialOf(
-  token: HsmToken,
-  deviceId: string,
-  generation: number,
-): Promise<DeviceCredential> {
+/** What a device shows with one of its generations, on a login of its own that ends with the test. */
+export async function credentialOnToken(deviceId: string, generation: number): Promise<DeviceCredential> {
+  const { module, label, pin } = testHsm()
+  const token = await openToken({ module, token: { label }, pin: { callback: () => pin } })
+  onTestFinished(() => token.close())
   const keys = token.keyStore(deviceId)
   const stored = (await keys.list()).find(({ number }) => number === generation)
   if (stored?.chain === undefined) throw new Error(`Generation ${generation} is not on the token.`)
