@@ -6,7 +6,13 @@ import { managementApp } from './dps/management-app.ts'
 import { SimulatedProvisioningService } from './dps/provisioning-service.ts'
 import type { DisabledEnrollment } from './dps/registration-desk.ts'
 import { parseDpsUserName } from './dps/request.ts'
+import { isServicePath } from './dps/either-app.ts'
 import { CloudEvents, type CloudEventMap } from './events.ts'
+import { CloudEffects } from './faults/cloud-effects.ts'
+import { Faults, type Trouble } from './faults/faults.ts'
+import { mqttTrouble } from './faults/mqtt-trouble.ts'
+import { troubledApp, type HttpTrouble } from './faults/troubled-app.ts'
+import { hubErrors, managementErrors, provisioningErrors, type ErrorStyle } from './http/error-style.ts'
 import { onFirstByte } from './http/first-byte.ts'
 import { HttpFront, type HostPredicate, type HttpApp } from './http/http-front.ts'
 import { SimulatedHub, type OnRecordReplaced } from './hub/hub.ts'
@@ -42,6 +48,8 @@ export interface CloudOptions {
   readonly retryAfterSeconds?: number
   /** What a device of a disabled entry is told. Default `unauthorized`. */
   readonly disabledEnrollment?: DisabledEnrollment
+  /** For faults that come to pass with a probability: the same seed, the same run. Default 1. */
+  readonly seed?: number
   /** The services' clock, in milliseconds since 1970. Default: this machine's. */
   readonly now?: () => number
 }
@@ -56,6 +64,7 @@ interface CloudParts {
   readonly managementToken: string
   readonly trustedAuthorities: string
   readonly keeper: Keeper | undefined
+  readonly faults: Faults
 }
 
 /**
@@ -82,6 +91,8 @@ export class SimulatedCloud {
   readonly dps: SimulatedProvisioningService
   /** Everything that happens, as it happens. */
   readonly events: CloudEvents
+  /** What goes wrong, by name. */
+  readonly faults: Faults
   readonly #hubs: ReadonlyMap<string, SimulatedHub>
   readonly #listener: TlsListener
   readonly #front: MqttFront
@@ -93,6 +104,7 @@ export class SimulatedCloud {
     this.trustedAuthorities = parts.trustedAuthorities
     this.dps = parts.dps
     this.events = parts.events
+    this.faults = parts.faults
     this.#hubs = parts.hubs
     this.#listener = parts.listener
     this.#front = parts.front
@@ -113,7 +125,8 @@ export class SimulatedCloud {
 
   static async #start(options: CloudOptions, keeper?: Keeper, state?: CloudState): Promise<SimulatedCloud> {
     const events = new CloudEvents()
-    const now = options.now ?? Date.now
+    const clock = options.now ?? Date.now
+    const now = (): number => clock() + effects.skewMs
     const idScope = '0ne00LEAF01'
     const hubs = new Map(
       hubNames(options, state).map((name) => {
@@ -132,6 +145,8 @@ export class SimulatedCloud {
       events,
       now,
     })
+    const effects = new CloudEffects({ dps, hubs, hostNameOf })
+    const faults = new Faults(options.seed ?? 1, effects)
     const serverNames = [...hubs.keys(), `global.${dpsDomain}`, serviceHost, managementHost]
     const credential = state?.credential ?? (await createServerCredential(serverNames))
     const managementToken = state?.managementToken ?? randomUUID()
@@ -139,15 +154,33 @@ export class SimulatedCloud {
       for (const [name, snapshot] of Object.entries(state.hubs)) hubs.get(name)?.restore(snapshot)
       dps.restore(state.dps)
     }
-    const front = await MqttFront.open(routeTo(dps, hubs, events))
+    const front = await MqttFront.open(routeTo(dps, hubs, events), mqttTrouble(faults, dps, effects.down))
     const http = new HttpFront((peer, stream) => front.handle(peer, stream))
-    const mount = (answersFor: HostPredicate, app: HttpApp): void => {
-      http.mount(answersFor, keeper?.keeping(app) ?? app)
+    const mount = (
+      answersFor: HostPredicate,
+      of: HttpTrouble['of'],
+      errors: ErrorStyle,
+      app: HttpApp,
+    ): void => {
+      http.mount(answersFor, troubledApp(keeper?.keeping(app) ?? app, { of, errors, now }))
     }
-    for (const hub of hubs.values()) mount((host) => host === hub.hostName, hubServiceApp(hub))
-    mount((host) => host.endsWith(`.${dpsDomain}`), dps.http)
+    for (const hub of hubs.values()) {
+      const trouble = (): Trouble => {
+        const met = faults.trouble('hub-service')
+        return effects.down.has(hub.hostName) ? { ...met, refusal: { status: 503 } } : met
+      }
+      mount((host) => host === hub.hostName, trouble, hubErrors, hubServiceApp(hub))
+    }
+    mount(
+      (host) => host.endsWith(`.${dpsDomain}`),
+      ({ url }) => faults.trouble(isServicePath(url) ? 'dps-service' : 'dps'),
+      provisioningErrors,
+      dps.http,
+    )
     mount(
       (host) => host === managementHost,
+      () => faults.trouble('management'),
+      managementErrors,
       managementApp({
         token: managementToken,
         certificatesOf: (type, name) =>
@@ -168,7 +201,10 @@ export class SimulatedCloud {
       dps: dps.snapshot(),
       hubs: Object.fromEntries([...hubs].map(([name, hub]) => [name, hub.snapshot()])),
     }))
-    const listener = await TlsListener.open(credential, greet, { port }).catch(async (error: unknown) => {
+    const listener = await TlsListener.open(credential, greet, {
+      port,
+      refuses: () => faults.takes('tls-refused') !== undefined,
+    }).catch(async (error: unknown) => {
       await front.close()
       throw error
     })
@@ -182,6 +218,7 @@ export class SimulatedCloud {
       managementToken,
       trustedAuthorities: credential.authority,
       keeper,
+      faults,
     })
   }
 
@@ -262,6 +299,7 @@ export class SimulatedCloud {
 
   /** Ends everything. Resolves when the port is free and no timer is left; may be called twice. */
   async close(): Promise<void> {
+    this.faults.clear()
     for (const hub of this.#hubs.values()) hub.close()
     await this.#listener.pause()
     await this.#front.close()

@@ -3,6 +3,8 @@ export { SimulatedCloud, type CloudOptions } from './cloud.ts'
 export type { ClientOptions } from './client-options.ts'
 export { ServiceError } from './errors.ts'
 export { CloudEvents, type CloudEventMap, type ConnectRefusedEvent, type DeviceEvent } from './events.ts'
+export type { Faults } from './faults/faults.ts'
+export { faultNames, type FaultName, type FaultSettings, type SetFault } from './faults/names.ts'
 export type { GroupAuthentication } from './dps/assignment.ts'
 export type { DropPoint } from './dps/device-face.ts'
 export type {

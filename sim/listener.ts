@@ -13,6 +13,8 @@ export interface ListenerAddress {
   readonly host?: string
   /** Default: a free one. */
   readonly port?: number
+  /** Whether the next connection is ended before its handshake. Default: never. */
+  readonly refuses?: () => boolean
 }
 
 /**
@@ -36,7 +38,7 @@ export class TlsListener {
   static async open(
     credential: ServerCredential,
     onSecure: (socket: TLSSocket) => void,
-    { host = loopback, port = 0 }: ListenerAddress = {},
+    { host = loopback, port = 0, refuses = () => false }: ListenerAddress = {},
   ): Promise<TlsListener> {
     const sockets = new Set<Socket>()
     const server = createServer(
@@ -56,6 +58,7 @@ export class TlsListener {
     server.on('connection', (socket: Socket) => {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))
+      if (refuses()) socket.destroy()
     })
     server.listen(port, host)
     await once(server, 'listening').catch((cause: unknown) => {

@@ -1,9 +1,12 @@
 import { parseArgs } from 'node:util'
 import type { CloudOptions } from '../cloud.ts'
+import { readFault, type SetFault } from '../faults/names.ts'
 
 /** What `leafkeeper-sim` is asked to do. */
 export interface SimulatorOptions {
   readonly cloud: CloudOptions
+  /** Set before anything is printed. */
+  readonly faults: readonly SetFault[]
   readonly json: boolean
   /** Where the PEM of the server's authority is written; `undefined` for a file that goes with the process. */
   readonly caFile: string | undefined
@@ -23,6 +26,8 @@ It prints what they need, and runs until Ctrl-C.
   --hubs A,B         names of the hubs, all linked to DPS (default hub-a,hub-b)
   --port PORT        port of 127.0.0.1 (default: a free one)
   --data FOLDER      keep everything here across restarts and crashes
+  --fault NAME[=N]   let this go wrong; may stand more than once
+  --seed N           for faults that come by chance (default 1)
   --ca-file FILE     write the authority to trust here (default: a temporary
                      file, removed at the end)
   --json             print one JSON object on one line when ready
@@ -35,7 +40,7 @@ It prints what they need, and runs until Ctrl-C.
  * @example
  * ```ts
  * readArguments(['--hubs', 'factory', '--port', '8883'])
- * // { kind: 'run', options: { cloud: { hubs: ['factory'], port: 8883 }, json: false, caFile: undefined } }
+ * // { kind: 'run', options: { cloud: { hubs: ['factory'], port: 8883 }, faults: [], json: false, caFile: undefined } }
  * ```
  */
 export function readArguments(args: readonly string[]): CommandLine {
@@ -46,6 +51,8 @@ export function readArguments(args: readonly string[]): CommandLine {
         hubs: { type: 'string' },
         port: { type: 'string' },
         data: { type: 'string' },
+        fault: { type: 'string', multiple: true, default: [] },
+        seed: { type: 'string' },
         'ca-file': { type: 'string' },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
@@ -55,9 +62,13 @@ export function readArguments(args: readonly string[]): CommandLine {
     const cloud: CloudOptions = {
       ...(values.hubs === undefined ? {} : { hubs: readHubs(values.hubs) }),
       ...(values.port === undefined ? {} : { port: readNumber('--port', values.port, 65_535) }),
+      ...(values.seed === undefined ? {} : { seed: readNumber('--seed', values.seed, 2 ** 32 - 1) }),
       ...(values.data === undefined ? {} : { data: values.data }),
     }
-    return { kind: 'run', options: { cloud, json: values.json, caFile: values['ca-file'] } }
+    return {
+      kind: 'run',
+      options: { cloud, json: values.json, caFile: values['ca-file'], faults: values.fault.map(readFault) },
+    }
   } catch (error) {
     return { kind: 'mistake', message: error instanceof Error ? error.message : String(error) }
   }

@@ -38,12 +38,13 @@ export async function runSimulator(args: readonly string[], surroundings: Surrou
 }
 
 async function serve(
-  { cloud: cloudOptions, json, caFile: wanted }: SimulatorOptions,
+  { cloud: cloudOptions, faults, json, caFile: wanted }: SimulatorOptions,
   { stdout, stopped }: Surroundings,
 ): Promise<void> {
   const end = stopped()
   const cloud = await SimulatedCloud.start(cloudOptions)
   try {
+    for (const { name, settings } of faults) cloud.faults.set(name, settings)
     const caFile = await writeCaFile(cloud.trustedAuthorities, wanted)
     try {
       const description = describeCloud(cloud, caFile.path)

@@ -4,10 +4,13 @@ import type { HttpApp } from '../http/http-front.ts'
 export function eitherApp(service: HttpApp, device: HttpApp): HttpApp {
   return {
     fetch: (request, env) => {
-      const [, word = ''] = /^[a-z]+:\/\/[^/?#]*\/([^/?#]*)/i.exec(request.url) ?? []
-      return /^(enrollments|enrollmentgroups|registrations)$/i.test(word)
-        ? service.fetch(request, env)
-        : device.fetch(request, env)
+      return isServicePath(request.url) ? service.fetch(request, env) : device.fetch(request, env)
     },
   }
+}
+
+/** Whether a URL is one of the service API. */
+export function isServicePath(url: string): boolean {
+  const [, word = ''] = /^[a-z]+:\/\/[^/?#]*\/([^/?#]*)/i.exec(url) ?? []
+  return /^(enrollments|enrollmentgroups|registrations)$/i.test(word)
 }

@@ -24,11 +24,25 @@ import {
 /** Finds the service that a CONNECT is meant for. @throws ConnectRefused when there is none */
 export type Route = (userName: string) => MqttService
 
+/** What a service is to do differently with a CONNECT or with a publication. */
+export interface MqttTrouble {
+  /** Milliseconds to wait first. */
+  readonly delayMs: number
+  /** Ends the connection before the work is done, or after it and without an answer. */
+  readonly cut: 'before' | 'after' | undefined
+  /** Called in place of an error that comes by itself. @throws ConnectRefused, ProtocolViolation */
+  readonly refuse: () => void
+}
+
+/** What goes wrong on this occasion; `undefined` when nothing does. */
+export type TroubleOf = (service: MqttService, occasion: 'connect' | 'publish') => MqttTrouble | undefined
+
 /** From the socket to the answer of a CONNECT. */
 interface Visit {
   readonly peer: TLSSocket
   readonly connection: DeviceConnection
   connect: ConnectPacket | undefined
+  service: MqttService | undefined
   clientId: string
   /** Decides on the CONNECT; refuses when it is meant for no service. */
   accept: MqttService['accept']
@@ -42,18 +56,33 @@ interface Visit {
 export class MqttFront {
   readonly #broker: DirectBroker
   readonly #route: Route
+  readonly #troubleOf: TroubleOf
   // Weak, since a will is published after its connection has closed.
   readonly #visits = new WeakMap<Client, Visit>()
   /** By the client id that aedes knows, for clients that may come back. */
   readonly #returning = new Map<string, Visit>()
 
-  private constructor(broker: DirectBroker, route: Route) {
+  private constructor(broker: DirectBroker, route: Route, troubleOf: TroubleOf) {
     this.#broker = broker
     this.#route = route
+    this.#troubleOf = troubleOf
     broker.preConnect = (client, packet, answer) => answer(null, this.#prepare(client, packet))
-    broker.authenticate = (client, _userName, _password, answer) => this.#authenticate(client, answer)
+    broker.authenticate = (client, _userName, _password, answer) => {
+      this.#meet(this.#visits.get(client), 'connect', (trouble) => {
+        this.#authenticate(client, answer, trouble)
+      })
+    }
     broker.authorizePublish = (client, packet, answer) => {
-      answer(guarded(() => this.#publish(client, packet)))
+      const visit = client === null ? undefined : this.#visits.get(client)
+      this.#meet(packet === visit?.connect?.will ? undefined : visit, 'publish', (trouble) => {
+        const refusal = guarded(() => {
+          if (trouble?.cut === 'before') throw new ProtocolViolation(asked)
+          trouble?.refuse()
+          this.#publish(client, packet)
+          if (trouble?.cut === 'after') throw new ProtocolViolation(asked)
+        })
+        answer(refusal)
+      })
     }
     broker.authorizeSubscribe = (client, subscription, answer) => {
       const refusal = guarded(() => {
@@ -78,10 +107,10 @@ export class MqttFront {
     })
   }
 
-  static async open(route: Route): Promise<MqttFront> {
+  static async open(route: Route, troubleOf: TroubleOf = () => undefined): Promise<MqttFront> {
     const broker = new DirectBroker()
     await broker.listen()
-    return new MqttFront(broker, route)
+    return new MqttFront(broker, route, troubleOf)
   }
 
   /**
@@ -97,6 +126,7 @@ export class MqttFront {
       peer,
       connection: connectionOf(client, stream),
       connect: undefined,
+      service: undefined,
       clientId: '',
       accept: refuse,
       session: undefined,
@@ -130,6 +160,7 @@ export class MqttFront {
   #serviceFor(visit: Visit): MqttService | undefined {
     try {
       const service = this.#route(visit.connect?.username ?? '')
+      visit.service = service
       visit.accept = (request) => service.accept(request)
       return service
     } catch (error) {
@@ -141,9 +172,26 @@ export class MqttFront {
     }
   }
 
+  /** Goes on at once, or after the delay that a fault asks for. */
+  #meet(
+    visit: Visit | undefined,
+    occasion: 'connect' | 'publish',
+    goOn: (trouble: MqttTrouble | undefined) => void,
+  ): void {
+    const trouble = visit?.service === undefined ? undefined : this.#troubleOf(visit.service, occasion)
+    if (trouble === undefined || trouble.delayMs === 0) {
+      goOn(trouble)
+      return
+    }
+    setTimeout(() => {
+      if (visit?.peer.destroyed === false) goOn(trouble)
+    }, trouble.delayMs)
+  }
+
   #authenticate(
     client: Client,
     answer: (error: RefusedAnswer | null, accepted: boolean | null) => void,
+    trouble: MqttTrouble | undefined,
   ): void {
     const visit = this.#visits.get(client)
     const packet = visit?.connect
@@ -157,7 +205,10 @@ export class MqttFront {
       connection: visit.connection,
     }
     try {
+      if (trouble?.cut === 'before') throw new ProtocolViolation(asked)
+      trouble?.refuse()
       visit.session = visit.accept(request)
+      if (trouble?.cut === 'after') throw new ProtocolViolation(asked)
     } catch (error) {
       if (error instanceof ConnectRefused) answer(error, false)
       else if (error instanceof ProtocolViolation) visit.connection.destroy()
@@ -178,6 +229,8 @@ export class MqttFront {
     })
   }
 }
+
+const asked = 'A fault was asked for.'
 
 /** Until the CONNECT has come, nobody is let in. */
 function refuse(): never {

@@ -45,24 +45,19 @@ function hubToken(connectionString: string): string {
 
 describe('a command line', () => {
   it('is read', () => {
-    expect(
-      readArguments([
-        '--hubs',
-        'North, south',
-        '--port=0',
-        '--json',
-        '--ca-file',
-        'ca.pem',
-        '--data',
-        'state',
-      ]),
-    ).toEqual({
+    const args = ['--hubs', 'North, south', '--port=0', '--json', '--ca-file', 'ca.pem', '--data', 'state']
+    expect(readArguments([...args, '--fault', 'dps-latency=50', '--seed=3'])).toEqual({
       kind: 'run',
-      options: { cloud: { hubs: ['north', 'south'], port: 0, data: 'state' }, json: true, caFile: 'ca.pem' },
+      options: {
+        cloud: { hubs: ['north', 'south'], port: 0, data: 'state', seed: 3 },
+        faults: [{ name: 'dps-latency', settings: { ms: 50 } }],
+        json: true,
+        caFile: 'ca.pem',
+      },
     })
     expect(readArguments([])).toEqual({
       kind: 'run',
-      options: { cloud: {}, json: false, caFile: undefined },
+      options: { cloud: {}, faults: [], json: false, caFile: undefined },
     })
   })
 
@@ -74,6 +69,10 @@ describe('a command line', () => {
     [['--port', '65536'], /--port: expected a number from 0 to 65535, got "65536"/],
     [['--port', '-1'], /--port/],
     [['--port'], /--port/],
+    [['--seed', 'x'], /--seed: expected a number/],
+    [['--fault', 'nonsense'], /There is no fault "nonsense": expected one of dps-latency/],
+    [['--fault', 'hub-latency=soon'], /hub-latency: expected `ms`/],
+    [['--fault', 'issuance-stuck=1'], /takes no value/],
   ])('%j ends with 2 and the usage', async (args, message) => {
     const { exitCode, errors } = started(...args)
     expect(await exitCode).toBe(2)

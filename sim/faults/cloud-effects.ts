@@ -1,0 +1,116 @@
+import { X509Certificate } from 'node:crypto'
+import type { SimulatedProvisioningService } from '../dps/provisioning-service.ts'
+import type { SimulatedHub } from '../hub/hub.ts'
+import type { FaultEffects } from './faults.ts'
+import { parseFaultName, type CloudFault, type FaultSettings } from './names.ts'
+
+/** What the faults of a whole cloud act on. */
+export interface CloudParts {
+  readonly dps: SimulatedProvisioningService
+  /** By host name. */
+  readonly hubs: ReadonlyMap<string, SimulatedHub>
+  /** Finds a hub by its name or host name. */
+  readonly hostNameOf: (hub: string) => string
+}
+
+/** The faults that change the cloud as long as they are set. Those of one face are met request by request. */
+export class CloudEffects implements FaultEffects {
+  /** Milliseconds by which the services' clock is wrong. */
+  skewMs = 0
+  /** Host names of hubs that are down. */
+  readonly down = new Set<string>()
+  readonly #parts: CloudParts
+
+  constructor(parts: CloudParts) {
+    this.#parts = parts
+  }
+
+  apply({ name, settings }: Parameters<FaultEffects['apply']>[0]): () => void {
+    const { fault } = parseFaultName(name)
+    return fault === undefined ? nothing : this.#apply(fault, settings)
+  }
+
+  #apply(fault: CloudFault, settings: FaultSettings): () => void {
+    switch (fault) {
+      case 'tls-refused':
+        return nothing
+      case 'issuance-slow':
+        return this.#slowIssuance(settings.ms ?? 0)
+      case 'issuance-stuck':
+        return this.#stuckIssuance(settings.times ?? Infinity)
+      case 'clock-skew':
+        this.#setClock(settings.ms ?? 0)
+        return () => this.#setClock(0)
+      case 'hub-failover':
+        return this.#failOver(settings.hub ?? '')
+      case 'ca-revoked':
+        return this.#revoke(settings.certificate ?? '')
+    }
+  }
+
+  #setClock(ms: number): void {
+    this.skewMs = ms
+    for (const hub of this.#parts.hubs.values()) hub.clockChanged()
+  }
+
+  #slowIssuance(ms: number): () => void {
+    const undo = [...this.#parts.hubs.values()].map(({ credentials: { control } }) => {
+      const { delayMs } = control
+      control.delayMs = ms
+      return () => {
+        control.delayMs = delayMs
+      }
+    })
+    return () => undo.forEach((act) => act())
+  }
+
+  #stuckIssuance(times: number): () => void {
+    const { hubs } = this.#parts
+    for (const { credentials } of hubs.values()) credentials.control.faults.arm({ kind: 'stick' }, times)
+    return () => {
+      for (const { credentials } of hubs.values()) {
+        credentials.control.faults.disarm()
+        credentials.releaseStuck()
+      }
+    }
+  }
+
+  /** The hub is gone for devices and services, and DPS assigns its devices to another one. */
+  #failOver(name: string): () => void {
+    const { dps, hubs, hostNameOf } = this.#parts
+    const hub = hubs.get(hostNameOf(name))
+    if (hub === undefined) {
+      throw new RangeError(`There is no hub "${name}": expected one of ${[...hubs.keys()].join(', ')}.`)
+    }
+    const { hostName, registry } = hub
+    const link = dps.linkedHubs.snapshot()[hostName]
+    dps.linkedHubs.unlink(hostName)
+    this.down.add(hostName)
+    for (const { deviceId } of registry.list()) hub.disconnect(deviceId, 'The hub has failed.')
+    return () => {
+      this.down.delete(hostName)
+      if (link !== undefined) dps.linkedHubs.set(hostName, link)
+    }
+  }
+
+  /** The authority attests nobody at DPS any more, and no hub trusts it. */
+  #revoke(name: string): () => void {
+    const { dps, hubs } = this.#parts
+    const known = dps.certificates.get(name)
+    if (known === undefined) {
+      const names = dps.certificates.list().map((one) => one.name)
+      throw new RangeError(`DPS has no certificate "${name}": expected one of ${names.join(', ')}.`)
+    }
+    const pem = new X509Certificate(Buffer.from(known.certificate, 'base64')).toString()
+    dps.certificates.delete(name, '*')
+    const trusting = [...hubs.values()].filter(({ trustedAuthorities }) => trustedAuthorities.delete(pem))
+    return () => {
+      dps.certificates.restore([...dps.certificates.list(), known])
+      for (const { trustedAuthorities } of trusting) trustedAuthorities.add(pem)
+    }
+  }
+}
+
+function nothing(): void {
+  // Met request by request.
+}
