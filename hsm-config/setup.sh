@@ -51,7 +51,8 @@ pkcs11js_works() { (cd -- "$root" && node -e 'require("pkcs11js")') >/dev/null 2
 
 packages_are_current() {
   local installed="$root/node_modules/.package-lock.json"
-  [ -e "$installed" ] && [ ! "$root/package-lock.json" -nt "$installed" ]
+  # Without its development packages (NODE_ENV=production leaves them out) nothing can be built.
+  [ -e "$installed" ] && [ ! "$root/package-lock.json" -nt "$installed" ] && [ -e "$root/node_modules/.bin/tsc" ]
 }
 
 # Debian packages for what is missing, one a line.
@@ -106,12 +107,12 @@ install_npm_packages() {
   local log
   cd -- "$root"
   log=$(mktemp)
-  if npm ci --no-audit --no-fund --loglevel=error >"$log" 2>&1; then
+  if npm ci --include=dev --no-audit --no-fund --loglevel=error >"$log" 2>&1; then
     rm -f -- "$log"
   elif grep -q 'code EUSAGE' "$log"; then
     rm -f -- "$log"
     say "package-lock.json is not complete: installing by npm install, without changing it"
-    npm install --no-save --no-audit --no-fund --loglevel=error || fail "npm install failed"
+    npm install --include=dev --no-save --no-audit --no-fund --loglevel=error || fail "npm install failed"
   else
     cat -- "$log" >&2
     rm -f -- "$log"
@@ -119,9 +120,13 @@ install_npm_packages() {
   fi
 }
 
-command -v node >/dev/null || fail "node is missing; install Node.js 20 or newer (https://nodejs.org)"
+command -v node >/dev/null || fail "node is missing; install Node.js 20.15 or newer (https://nodejs.org)"
 version=$(node -p 'process.versions.node')
-[ "${version%%.*}" -ge 20 ] || fail "Node.js 20 or newer is needed, this is $version"
+major=${version%%.*}
+minor=${version#*.}
+minor=${minor%%.*}
+[ "$major" -gt 20 ] || { [ "$major" -eq 20 ] && [ "$minor" -ge 15 ]; } ||
+  fail "Node.js 20.15 or newer is needed, this is $version"
 
 if $check_only; then
   missing=$(missing_packages | tr '\n' ' ')

@@ -256,6 +256,11 @@ function certificateIssued(draft: Draft, plan: RollPlan, chain: string, certific
 function certificateStored(draft: Draft, plan: RollPlan, certificate: CertificateFacts): void {
   changeGenerations(draft, (g) => (g.number === plan.generation ? { ...g, certificate } : g))
   change(draft, { roll: { phase: 'staged', plan, attempt: 0, proveAt: draft.at, code: null } })
+  // A device that everybody has refused has something new to show now.
+  const { connection } = draft.state
+  const wantsDps = connection.phase === 'waiting' && connection.next === 'register'
+  if (connection.phase === 'refused' || wantsDps)
+    change(draft, { connection: { ...connection, until: draft.at } })
 }
 
 /**

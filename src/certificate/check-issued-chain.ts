@@ -37,6 +37,8 @@ export function checkIssuedChain(issued: IssuedChain): Pem {
   const parsed = parseChain(issued.chain)
   checkNew(parsed.certificates, issued)
   const chain = inOrder(parsed, issued.publicKey)
+  // Once more as they will be stored: bytes behind a certificate must not make it look like another one.
+  checkNew(chain, issued)
   checkCommonName(chain[0], issued)
   for (const [index, der] of chain.entries()) checkValidity(der, index, issued)
   checkUsage(chain[0])

@@ -24,12 +24,20 @@ export function parseChain(text: string): ParsedChain {
   const size = Buffer.byteLength(text)
   if (size > largestBytes) throw tooLarge(`${size} bytes came, and at most ${largestBytes} are read`)
   const pem = certificatesInPem(text)
+  checkEveryBlockRead(text, pem.length)
   const certificates = pem.length > 0 ? pem : certificatesInPkcs7(text)
   if (certificates.length > mostCertificates) {
     throw tooLarge(`${certificates.length} certificates came, and at most ${mostCertificates} are read`)
   }
   for (const der of certificates) parseCertificate(der)
   return { certificates, ordered: pem.length > 0 }
+}
+
+/** A block that is cut off or damaged must not pass for one that was never sent. */
+function checkEveryBlockRead(text: string, read: number): void {
+  const begun = [...text.matchAll(/-----BEGIN (?!PKCS7-|CMS-)/g)].length
+  if (read > 0 && begun > read)
+    throw unreadable(`it begins ${begun} PEM blocks, of which ${read} are whole certificates`)
 }
 
 function certificatesInPkcs7(text: string): Buffer[] {

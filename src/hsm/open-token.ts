@@ -111,7 +111,8 @@ function use(key: string, entry: Entry, module: Pkcs11Module): HsmToken {
   let ended: Promise<void> | undefined
   const end = async (): Promise<void> => {
     entry.users -= 1
-    if (entry.users === 0) {
+    try {
+      if (entry.users > 0) return
       open.delete(key)
       const closed = connection.close().finally(() => {
         tls.forgetAll()
@@ -119,8 +120,9 @@ function use(key: string, entry: Entry, module: Pkcs11Module): HsmToken {
       })
       closing.set(key, closed)
       await closed
+    } finally {
+      module.close()
     }
-    module.close()
   }
   return {
     get description() {

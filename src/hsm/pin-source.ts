@@ -22,7 +22,8 @@ export async function readPin(source: PinSource, token: TokenDescription): Promi
     const text = await readFile(source.file, 'utf8').catch((error: unknown) => {
       throw missing(token, `the file ${source.file} could not be read (${messageOf(error)})`, error)
     })
-    const pin = text.split(/\r?\n/, 1)[0] ?? ''
+    // An editor's byte order mark is no part of the PIN, and would cost one of the token's tries.
+    const pin = text.replace(/^\uFEFF/, '').split(/\r?\n/, 1)[0] ?? ''
     if (pin === '') throw missing(token, `the file ${source.file} is empty`)
     return new Secret(pin)
   }

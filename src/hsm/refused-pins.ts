@@ -6,10 +6,10 @@ import type { TokenDescription } from './key-store.ts'
 const key = randomBytes(32)
 const refused = new Set<string>()
 
-/** A digest of a PIN for one token, to compare PINs without keeping them. */
+/** A digest of a PIN for one token, to compare PINs without keeping them; the same by every path of the module. */
 export function pinDigest(token: TokenDescription, pin: Secret): string {
   return createHmac('sha256', key)
-    .update(JSON.stringify([token.module, token.serial, token.label, pin.reveal()]))
+    .update(JSON.stringify([token.manufacturer, token.model, token.serial, token.label, pin.reveal()]))
     .digest('base64')
 }
 

@@ -26,6 +26,7 @@ export class SessionPool {
   #limit: number
   readonly #idle: Handle[] = []
   readonly #busy = new Set<Handle>()
+  readonly #forgotten = new Set<Handle>()
   readonly #waiting: Waiter[] = []
   #closed = false
   #drained: (() => void) | undefined
@@ -56,6 +57,7 @@ export class SessionPool {
   /** Lets go of every session, since the token has lost them or their login. Those in use are not used again. */
   forget(): void {
     for (const session of this.#idle.splice(0)) this.#door.close(session)
+    for (const session of this.#busy) this.#forgotten.add(session)
     this.#busy.clear()
   }
 
@@ -63,7 +65,7 @@ export class SessionPool {
   async close(): Promise<void> {
     this.#closed = true
     for (const { reject } of this.#waiting.splice(0)) reject(closed())
-    if (this.#busy.size > 0) await new Promise<void>((resolve) => (this.#drained = resolve))
+    if (this.#isWorking()) await new Promise<void>((resolve) => (this.#drained = resolve))
     for (const session of this.#idle.splice(0)) this.#door.close(session)
   }
 
@@ -96,9 +98,17 @@ export class SessionPool {
 
   #release(session: Handle): void {
     if (this.#busy.delete(session)) this.#idle.push(session)
-    else this.#door.close(session)
+    else {
+      this.#forgotten.delete(session)
+      this.#door.close(session)
+    }
     this.#serve()
-    if (this.#busy.size === 0) this.#drained?.()
+    if (!this.#isWorking()) this.#drained?.()
+  }
+
+  /** A call on a forgotten session still runs inside the module. */
+  #isWorking(): boolean {
+    return this.#busy.size + this.#forgotten.size > 0
   }
 
   #serve(): void {

@@ -158,8 +158,6 @@ export class TokenConnection {
     const { label, serial } = this.description
     const lost: Lost = isAlive(this.module.api, this.#main) ? 'login' : 'sessions'
     this.#pool.forget()
-    // Where only the login was lost the session still counts on the token; where it is gone this does nothing.
-    this.#closeSession(this.#main)
     this.#token = findToken(this.module, { label, serial })
     const main = openSession(this.module.api, this.#token)
     try {
@@ -168,6 +166,8 @@ export class TokenConnection {
       this.#closeSession(main)
       throw error
     }
+    // The old one goes last: until another is logged in, it tells what was lost. Where it is gone this does nothing.
+    if (lost === 'login') this.#closeSession(this.#main)
     this.#main = main
     this.#epoch += 1
     for (const watcher of this.#watchers) watcher(lost)

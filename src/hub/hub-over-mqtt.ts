@@ -1,6 +1,7 @@
 import azureCommon from 'azure-iot-common'
 import azureDevice from 'azure-iot-device'
 import azureDeviceMqtt from 'azure-iot-device-mqtt'
+import { messageOf } from '../errors.ts'
 import type { DeviceCredential } from '../transport/credential.ts'
 import { mqttOver } from '../transport/mqtt-provider.ts'
 import type { NetworkOptions } from '../transport/network.ts'
@@ -141,6 +142,11 @@ class PreparedMqttConnection implements PreparedHubConnection {
     await new Promise<void>((resolve) => {
       this.#stream.socket.write(Buffer.alloc(0), () => resolve())
     })
-    afterwards?.()
+    try {
+      afterwards?.()
+    } catch (error) {
+      // It was answered already, so there is nobody to tell but whoever watches the process's warnings.
+      process.emitWarning(`What direct method ${call.name} does after its answer failed: ${messageOf(error)}`)
+    }
   }
 }

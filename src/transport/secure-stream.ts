@@ -67,6 +67,8 @@ export class SecureStream {
 
   /** Fails the stream with `NETWORK_TIMEOUT` unless the returned function is called in time. */
   expect(what: string, timeoutMs: number): () => void {
+    // Nothing can come any more, and nobody would clear the timer.
+    if (this.isOver) return () => undefined
     const watch = setTimeout(() => {
       this.#watches.delete(watch)
       this.fail(this.#silence(what, timeoutMs))

@@ -135,6 +135,16 @@ describe('without DPS', () => {
   })
 })
 
+describe('a device that everybody refuses', () => {
+  it('shows a new certificate as soon as it has one', () => {
+    const machine = refused().roll('breach').generated().issued().stored()
+    machine.fails('register', dpsRefuses)
+    expect(machine.open).toMatchObject([{ kind: 'register', generation: 2 }])
+    machine.registered().hubConnected()
+    expect(machine.state.active).toBe(2)
+  })
+})
+
 describe('the clock', () => {
   it('may be set back: what was due in a second is still due in a second', () => {
     const machine = connected().disconnected().wake().fails('connectHub', network)

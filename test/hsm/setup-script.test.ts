@@ -123,7 +123,9 @@ describe('where packages are missing', () => {
   test('--check lists them and installs nothing', () => {
     command('apt-get')
     const { status, output, calls } = setup('--check')
-    expect(output).toContain('missing packages: softhsm2 libengine-pkcs11-openssl opensc openssl python3 make g++')
+    expect(output).toContain(
+      'missing packages: softhsm2 libengine-pkcs11-openssl opensc openssl python3 make g++',
+    )
     expect(output).toContain('npm ci')
     expect(status).toBe(1)
     expect(calls).toEqual([])
@@ -181,10 +183,18 @@ describe('where npm packages are missing', () => {
     symlinkSync(found('ln'), join(bin, 'ln'))
   })
 
+  test('packages without those for development are not enough', () => {
+    mkdirSync(join(root, 'node_modules'))
+    writeFileSync(join(root, 'node_modules/.package-lock.json'), '{}')
+    command('npm', `rm -rf "${root}/node_modules"\n${arrive()}`)
+    const { calls } = setup()
+    expect(calls[0]).toMatch(/^npm ci --include=dev /)
+  })
+
   test('npm ci brings them', () => {
     command('npm', arrive())
     const { status, calls, output } = setup()
-    expect(calls).toEqual(['npm ci --no-audit --no-fund --loglevel=error'])
+    expect(calls).toEqual(['npm ci --include=dev --no-audit --no-fund --loglevel=error'])
     expect(output).toMatch(/installing npm packages\nready\n$/)
     expect(status).toBe(0)
   })
@@ -206,7 +216,8 @@ describe('where npm packages are missing', () => {
   })
 
   test('pkcs11js is built when npm left it unbuilt', () => {
-    mkdirSync(join(root, 'node_modules'))
+    mkdirSync(join(root, 'node_modules/.bin'), { recursive: true })
+    writeFileSync(join(root, 'node_modules/.bin/tsc'), '')
     writeFileSync(join(root, 'node_modules/.package-lock.json'), '{}')
     command('npm', `rm -rf "${root}/node_modules"\n${arrive()}`)
     const { status, calls } = setup()
