@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { dpsPolicy, DrivenMachine, facts, failure } from '../support/machine.ts'
+import { dpsPolicy, type DrivenMachine, facts, failure } from '../support/machine.ts'
 import {
   unauthorized,
   dpsRefuses,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { dpsPolicy, DrivenMachine, failure, hubA, hubB } from '../support/machine.ts'
+import { dpsPolicy, type DrivenMachine, failure, hubA, hubB } from '../support/machine.ts'
 import {
   unauthorized,
   dpsRefuses,
