@@ -45,6 +45,9 @@ export function hubOverMqtt(options: HubOptions = {}): HubTransport {
   }
 }
 
+/** How long an answer may take to leave, in milliseconds: what it leads to is not put off by a stalled socket. */
+const answerLeavesWithinMs = 1_000
+
 class PreparedMqttConnection implements PreparedHubConnection {
   readonly #stream: SecureStream
   readonly #client: azureDevice.Client
@@ -140,7 +143,11 @@ class PreparedMqttConnection implements PreparedHubConnection {
     // mqtt reports a packet as sent when it is in the socket's buffer. An empty write is done when all before it is,
     // or when the socket is gone: then the call was accepted all the same, so it must not be forgotten.
     await new Promise<void>((resolve) => {
-      this.#stream.socket.write(Buffer.alloc(0), () => resolve())
+      const limit = setTimeout(resolve, answerLeavesWithinMs)
+      this.#stream.socket.write(Buffer.alloc(0), () => {
+        clearTimeout(limit)
+        resolve()
+      })
     })
     try {
       afterwards?.()
