@@ -76,7 +76,7 @@ export function printPkcs11Uri(uri: Pkcs11Uri): string {
     const value = uri[name]
     if (value === undefined) continue
     const isQuery = queryAttributes.includes(name)
-    ;(isQuery ? query : path).push(`${name}=${encode(value, isQuery ? queryMark : pathMark)}`)
+    ;(isQuery ? query : path).push(`${name}=${encode(value, isQuery ? queryMark : printedPathMark)}`)
     if (name === 'object' && uri.id !== undefined) path.push(printId(uri.id))
   }
   if (uri.id !== undefined && uri.object === undefined) {
@@ -87,9 +87,11 @@ export function printPkcs11Uri(uri: Pkcs11Uri): string {
   return `pkcs11:${path.join(';')}${query.length === 0 ? '' : `?${query.join('&')}`}`
 }
 
-// RFC 7512, 2.3: pk11-pchar and pk11-qchar, beyond the unreserved characters of RFC 3986. A path may hold a bare `&`,
-// but libp11 0.4.12 refuses it, and its first refusal in a process finalises the module: it is written as %26.
-const pathMark = /^[A-Za-z0-9\-._~:[\]@!$'()*+,=]$/
+// RFC 7512, 2.3: pk11-pchar and pk11-qchar, beyond the unreserved characters of RFC 3986.
+const pathMark = /^[A-Za-z0-9\-._~:[\]@!$'()*+,=&]$/
+// A path may hold a bare `&`, but libp11 0.4.12 refuses it, and its first refusal in a process finalises the module:
+// it is read, and printed as %26.
+const printedPathMark = /^[A-Za-z0-9\-._~:[\]@!$'()*+,=]$/
 const queryMark = /^[A-Za-z0-9\-._~:[\]@!$'()*+,=/?|]$/
 
 function printId(id: Uint8Array): string {

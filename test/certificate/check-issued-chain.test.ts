@@ -105,6 +105,23 @@ describe('CERT_UNREADABLE', () => {
   })
 })
 
+describe('CERT_UNREADABLE for an intermediate', () => {
+  test.each<[string, (chain: string) => string]>([
+    ['that is cut off with the answer', (chain) => chain.slice(0, -200)],
+    [
+      'with a damaged character',
+      (chain) => chain.replace(/(END CERTIFICATE-----\s+-----BEGIN CERTIFICATE-----\s.{10})./, '$1*'),
+    ],
+    [
+      'in another kind of block',
+      (chain) => chain.replace(/CERTIFICATE-----(?=\s*$)/, 'TRUSTED CERTIFICATE-----'),
+    ],
+  ])('%s: it does not pass for one that was never sent', async (_what, damage) => {
+    const damaged = damage(await lower.issue(publicKey))
+    expect(() => check(damaged)).toThrow(code('CERT_UNREADABLE'))
+  })
+})
+
 describe('CERT_TOO_LARGE', () => {
   test('for more than 64 KiB', async () => {
     const chain = await lower.issue(publicKey)

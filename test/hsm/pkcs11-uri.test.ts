@@ -162,3 +162,9 @@ test('whatever is read, is either a URI or refused with its code', () => {
     }),
   )
 })
+
+test('an ampersand is printed in a form that libp11 reads, and read in both', () => {
+  const printed = printPkcs11Uri({ ...parsePkcs11Uri('pkcs11:token=R&D;type=private') })
+  expect(printed).toBe('pkcs11:token=R%26D;type=private')
+  expect(parsePkcs11Uri(printed)).toEqual(parsePkcs11Uri('pkcs11:token=R&D;type=private'))
+})
