@@ -10,6 +10,7 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    exclude: ['test/endurance/**'],
     // A process for each file: PKCS#11 modules and OpenSSL engines are configured once a process.
     pool: 'forks',
     isolate: true,
