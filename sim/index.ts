@@ -1,5 +1,6 @@
 /** A local Azure IoT for the official device SDKs: DPS, IoT hubs and test authorities. */
-export { SimulatedCloud, type CloudOptions } from './cloud.ts'
+export { SimulatedCloud } from './cloud.ts'
+export type { CloudOptions } from './cloud/options.ts'
 export type { ClientOptions } from './client-options.ts'
 export { ServiceError } from './errors.ts'
 export { CloudEvents, type CloudEventMap, type ConnectRefusedEvent, type DeviceEvent } from './events.ts'
@@ -34,7 +35,8 @@ export type { CloudMessage, CloudMessageOutcome } from './hub/cloud-to-device.ts
 export type { IssuanceFault } from './hub/credentials/issuance.ts'
 export type { HubSnapshot } from './hub/hub-snapshot.ts'
 export type { DeviceJob, Job, JobStatus } from './hub/jobs/job.ts'
-export type { OnRecordReplaced, SimulatedHub } from './hub/hub.ts'
+export type { SimulatedHub } from './hub/hub.ts'
+export type { OnRecordReplaced } from './hub/hub-parts.ts'
 export type { MethodCall, MethodResult } from './hub/methods.ts'
 export type { SystemProperties } from './hub/property-bag.ts'
 export type { DeviceChange, DeviceRegistry } from './hub/registry.ts'

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import type { CloudOptions } from '../cloud.ts'
+import type { CloudOptions } from '../cloud/options.ts'
 import { readFault, type SetFault } from '../faults/names.ts'
 
 /** What `leafkeeper-sim` is asked to do. */

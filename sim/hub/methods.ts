@@ -22,6 +22,8 @@ export interface MethodChannel {
   /** Whether the device is connected and listens for methods. */
   listens(deviceId: string): boolean
   send(deviceId: string, topic: string, body: string): void
+  /** A call has ended: with the device's status, or with the code of the error. */
+  completed(deviceId: string, methodName: string, outcome: number): void
 }
 
 interface Pending {
@@ -47,6 +49,18 @@ export class DirectMethods {
    * 400 when the method cannot be called so
    */
   async invoke(deviceId: string, call: MethodCall): Promise<MethodResult> {
+    const { methodName } = call
+    try {
+      const result = await this.#invoke(deviceId, call)
+      this.#channel.completed(deviceId, methodName, result.status)
+      return result
+    } catch (error) {
+      if (error instanceof ServiceError) this.#channel.completed(deviceId, methodName, error.errorCode)
+      throw error
+    }
+  }
+
+  async #invoke(deviceId: string, call: MethodCall): Promise<MethodResult> {
     if (!methodNameRule.test(call.methodName)) {
       throw new ServiceError(
         400,

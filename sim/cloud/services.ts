@@ -1,0 +1,65 @@
+import { SimulatedProvisioningService } from '../dps/provisioning-service.ts'
+import { CloudEvents } from '../events.ts'
+import { CloudEffects } from '../faults/cloud-effects.ts'
+import { Faults } from '../faults/faults.ts'
+import { SimulatedHub } from '../hub/hub.ts'
+import type { CloudState } from '../persistence/keeper.ts'
+import { hubHostName, serviceHost } from './host-names.ts'
+import type { CloudOptions } from './options.ts'
+
+/** The services of one cloud, before anything reaches them. */
+export interface CloudServices {
+  readonly idScope: string
+  readonly dps: SimulatedProvisioningService
+  /** By host name, in the order they were given. */
+  readonly hubs: ReadonlyMap<string, SimulatedHub>
+  readonly events: CloudEvents
+  readonly faults: Faults
+  readonly effects: CloudEffects
+  /** The services' clock, wrong by what the faults say. */
+  readonly now: () => number
+}
+
+/** Makes the services, as they were when their state was kept. @throws Error when that was kept of other hubs */
+export function createServices(options: CloudOptions, state: CloudState | undefined): CloudServices {
+  const events = new CloudEvents()
+  const clock = options.now ?? Date.now
+  const now = (): number => clock() + effects.skewMs
+  const idScope = '0ne00LEAF01'
+  const onRecordReplaced = options.onRecordReplaced ?? 'keep-session'
+  const hubs = new Map(
+    hubNames(options, state).map((hostName) => [
+      hostName,
+      new SimulatedHub({ hostName, onRecordReplaced, events, now }),
+    ]),
+  )
+  const dps = new SimulatedProvisioningService({
+    idScope,
+    hostName: serviceHost,
+    hubs: [...hubs.values()],
+    groupAuthentication: options.groupAuthentication ?? 'selfSigned',
+    disabledEnrollment: options.disabledEnrollment ?? 'unauthorized',
+    retryAfterSeconds: options.retryAfterSeconds ?? 0,
+    events,
+    now,
+  })
+  const effects = new CloudEffects({ dps, hubs, hostNameOf: hubHostName })
+  const faults = new Faults(options.seed ?? 1, effects)
+  if (state !== undefined) {
+    for (const [name, snapshot] of Object.entries(state.hubs)) hubs.get(name)?.restore(snapshot)
+    dps.restore(state.dps)
+  }
+  return { idScope, dps, hubs, events, faults, effects, now }
+}
+
+/** @throws Error when the data folder was made for other hubs: the server's certificate names those */
+function hubNames({ hubs, data }: CloudOptions, state: CloudState | undefined): readonly string[] {
+  const kept = state === undefined ? undefined : Object.keys(state.hubs)
+  const wanted = hubs?.map(hubHostName)
+  if (kept !== undefined && wanted !== undefined && [...wanted].sort().join() !== [...kept].sort().join()) {
+    throw new Error(
+      `The folder ${data ?? ''} holds the hubs ${kept.join(', ')}, not ${wanted.join(', ')}. Leave the hubs out, or use another folder.`,
+    )
+  }
+  return kept ?? wanted ?? ['hub-a', 'hub-b'].map(hubHostName)
+}
