@@ -46,6 +46,8 @@ export type {
   PreparedHubConnection,
 } from './hub/hub-transport.ts'
 export type { OutboxOptions } from './hub/outbox.ts'
+export { commandIssuer, type CommandIssuerOptions } from './issuer/command-issuer.ts'
+export { folderIssuer, type FolderIssuerOptions } from './issuer/folder-issuer.ts'
 export { functionIssuer, type IssuerFunctions } from './issuer/function-issuer.ts'
 export type { IssueAnswer, IssueRequest, Issuer } from './issuer/issuer.ts'
 export { dpsOverMqtt, type DpsOptions } from './provisioning/dps-over-mqtt.ts'

@@ -44,6 +44,15 @@ export async function createCertificateRequest({ signer, subject }: CertificateR
   return `${request.toString('pem')}\n` as Pem
 }
 
+/**
+ * DER of the SubjectPublicKeyInfo in a request.
+ *
+ * @param csr - PKCS#10 as PEM
+ */
+export function publicKeyOfRequest(csr: string): Uint8Array {
+  return new Uint8Array(new x509.Pkcs10CertificateRequest(csr).publicKey.rawData)
+}
+
 interface Identity {
   readonly name: x509.Name
   readonly extensions: x509.Extension[]

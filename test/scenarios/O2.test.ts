@@ -1,48 +1,26 @@
-import { EventEmitter, once } from 'node:events'
-import { readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { functionIssuer, type IssueAnswer, type Issuer } from 'leafkeeper'
+import { commandIssuer, folderIssuer, type AgentState } from 'leafkeeper'
 import { TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
 import { describe, expect, it } from 'vitest'
+import { appears } from '../support/appears.ts'
 import { createAzure } from '../support/azure.ts'
 import { keepSending } from '../support/telemetry.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { next } from '../support/world.ts'
 
-/** Requests go out into a folder as `{requestId}.csr`; a certificate comes back as `{requestId}.pem`, or not yet. */
-function folderIssuer(folder: string, asked: () => void): Issuer {
-  const look = async (ticket: string): Promise<IssueAnswer> => {
-    const chain = await readFile(join(folder, `${ticket}.pem`), 'utf8').catch(() => undefined)
-    asked()
-    return chain === undefined ? { kind: 'pending', ticket, retryAfterMs: 20 } : { kind: 'issued', chain }
-  }
-  return functionIssuer('third party, by files', {
-    async submit({ requestId, csr }) {
-      await writeFile(join(folder, `${requestId}.csr`), csr)
-      return look(requestId)
-    },
-    resume: look,
-  })
-}
-
-/** The third party signs whatever lies there, tells the owner of each leaf, and then delivers it. */
-async function signAll(
+/** The third party signs the request that lies there, tells the owner of the leaf, and then delivers it. */
+async function signRequest(
   folder: string,
   thirdParty: TestAuthority,
   issued: (leaf: IssuedLeaf) => Promise<void>,
-): Promise<readonly IssuedLeaf[]> {
-  const names = await readdir(folder)
-  const ids = names.filter((name) => name.endsWith('.csr')).map((name) => name.replace('.csr', ''))
-  const leaves: IssuedLeaf[] = []
-  for (const id of ids.filter((each) => !names.includes(`${each}.pem`))) {
-    const leaf = await thirdParty.issueLeaf({ csr: await readFile(join(folder, `${id}.csr`), 'utf8') })
-    await issued(leaf)
-    // Whole, or not there: the device may look at any moment.
-    await writeFile(join(folder, `${id}.new`), leaf.chain)
-    await rename(join(folder, `${id}.new`), join(folder, `${id}.pem`))
-    leaves.push(leaf)
-  }
-  return leaves
+): Promise<IssuedLeaf> {
+  const leaf = await thirdParty.issueLeaf({ csr: await appears(join(folder, 'request.csr')) })
+  await issued(leaf)
+  // Whole, or not there: the device may look at any moment.
+  await writeFile(join(folder, 'certificate.pem.part'), leaf.chain)
+  await rename(join(folder, 'certificate.pem.part'), join(folder, 'certificate.pem'))
+  return leaf
 }
 
 describe('O2: a third party issues the certificate later', () => {
@@ -51,14 +29,11 @@ describe('O2: a third party issues the certificate later', () => {
     const registrationId = azure.name(`device-o2-${when.replaceAll(' ', '-')}`)
     const thirdParty = await TestAuthority.createRoot({ commonName: 'third party' })
     const [folder, stateFolder] = await Promise.all([temporaryFolder(), temporaryFolder()])
-    const requests = new EventEmitter()
-    const issuer = folderIssuer(folder, () => requests.emit('asked'))
+    const issuer = folderIssuer({ folder, pollMs: 20 })
 
     // The first certificate: the device waits for it, since it has no other.
-    const asked = once(requests, 'asked')
     const first = await azure.startAgent(registrationId, issuer, { stateFolder })
-    await asked
-    const [initial] = await signAll(folder, thirdParty, async (leaf) => {
+    const initial = await signRequest(folder, thirdParty, async (leaf) => {
       await azure.putIndividual({ registrationId, primary: leaf })
     })
     await first.connected()
@@ -66,9 +41,8 @@ describe('O2: a third party issues the certificate later', () => {
     await telemetry.acknowledged(10)
 
     // The roll waits for the third party; the device goes on with what it has.
-    const askedAgain = once(requests, 'asked')
     const interrupted = first.roll().catch((error: unknown) => error)
-    await askedAgain
+    await appears(join(folder, 'request.csr'))
     await telemetry.acknowledged(10)
     expect(first.status()).toMatchObject({ roll: 'requesting', active: { generation: 1 } })
 
@@ -78,22 +52,68 @@ describe('O2: a third party issues the certificate later', () => {
       await first.stop()
       expect(await interrupted).toMatchObject({ code: 'AGENT_STOPPED' })
     }
-    const [fresh] = await signAll(folder, thirdParty, async (leaf) => {
+    const fresh = await signRequest(folder, thirdParty, async (leaf) => {
       await azure.putIndividual({ registrationId, primary: initial, secondary: leaf })
     })
     if (when === 'while the agent is stopped') {
       agent = await azure.startAgent(registrationId, issuer, { stateFolder })
       const [report] = await next(agent, 'rolled')
-      expect(report.newThumbprint).toBe(fresh?.thumbprint)
+      expect(report.newThumbprint).toBe(fresh.thumbprint)
     } else {
-      expect(await interrupted).toMatchObject({ newThumbprint: fresh?.thumbprint })
+      expect(await interrupted).toMatchObject({ newThumbprint: fresh.thumbprint })
       await telemetry.acknowledged(10)
       expect((await telemetry.stop()).lost).toEqual([])
     }
     await agent.connected()
-    expect(await azure.hubThumbprint(registrationId)).toBe(fresh?.thumbprint)
-    // One request for each certificate, however often it was asked for, also by another process.
-    expect((await readdir(folder)).filter((name) => name.endsWith('.csr'))).toHaveLength(2)
+    expect(await azure.hubThumbprint(registrationId)).toBe(fresh.thumbprint)
     await agent.send({ body: 'on the new leaf' })
   })
+  it('by a command that may take its time, and that may refuse', async () => {
+    const azure = await createAzure()
+    const registrationId = azure.name('device-o2-command')
+    const thirdParty = await TestAuthority.createRoot({ commonName: 'third party behind a command' })
+    const folder = await temporaryFolder()
+    const order = join(folder, 'order.csr')
+    // The owner's script: places an order, and looks what has become of it; by what a shell has.
+    const script = `
+      if [ -e '${folder}/refuse' ]; then echo 'the contract has ended' >&2; exit 77; fi
+      if [ -e "${folder}/$LEAFKEEPER_REQUEST_ID.pem" ]; then cat "${folder}/$LEAFKEEPER_REQUEST_ID.pem"; exit 0; fi
+      if [ -z "$LEAFKEEPER_TICKET" ]; then cat > '${order}.part'; mv '${order}.part' '${order}'; fi
+      echo "$LEAFKEEPER_REQUEST_ID"; exit 75`
+    const issuer = commandIssuer({ program: 'sh', arguments: ['-c', script], retryAfterMs: 20 })
+    const fill = async (ticket: string, issued: (leaf: IssuedLeaf) => Promise<void>): Promise<IssuedLeaf> => {
+      const leaf = await thirdParty.issueLeaf({ csr: await readFile(order, 'utf8') })
+      await issued(leaf)
+      await writeFile(join(folder, `${ticket}.part`), leaf.chain)
+      await rename(join(folder, `${ticket}.part`), join(folder, `${ticket}.pem`))
+      return leaf
+    }
+
+    const agent = await azure.startAgent(registrationId, issuer)
+    await appears(order)
+    const initial = await fill(planOf(agent.state).requestId, (leaf) =>
+      azure.putIndividual({ registrationId, primary: leaf }),
+    )
+    await agent.connected()
+    await rm(order)
+    const rolled = agent.roll()
+    await appears(order)
+    const fresh = await fill(planOf(agent.state).requestId, (leaf) =>
+      azure.putIndividual({ registrationId, primary: initial, secondary: leaf }),
+    )
+    expect(await rolled).toMatchObject({ newThumbprint: fresh.thumbprint })
+
+    await writeFile(join(folder, 'refuse'), '')
+    await expect(agent.roll()).rejects.toMatchObject({
+      code: 'ISSUER_REFUSED',
+      message: expect.stringContaining('the contract has ended') as unknown,
+    })
+    await agent.send({ body: 'on the leaf before it' })
+    expect(agent.status().active?.thumbprint).toBe(fresh.thumbprint)
+  })
 })
+
+function planOf({ roll }: AgentState): { readonly requestId: string } {
+  if (!('plan' in roll)) throw new Error(`Expected a roll, it is ${roll.phase}.`)
+  return roll.plan
+}
