@@ -13,6 +13,12 @@ export interface HsmQuirks {
   /** The most sessions to open at a time; without it the token's own limit, or 8. */
   readonly maxSessions?: number
   /**
+   * Whether nobody may look at the token while it generates a key pair. Then that is done on the main thread, where
+   * nothing else can begin meanwhile; the process stands still for it, with SoftHSM for some 25 ms (EC) to a second (RSA).
+   * (SoftHSM 2.6.1 shows objects that are half made to other threads, and both sides fail or crash: SoftHSMv2#573, #688.)
+   */
+  readonly generatesAlone?: boolean
+  /**
    * Where the module keeps its objects as files, if it does not notice a full disk: then leafkeeper looks before it
    * writes. (SoftHSM 2.6.1 reports success for an object that was not written.)
    */
@@ -91,7 +97,8 @@ function toProfile(value: unknown): HsmProfile {
 
 function toQuirks(value: unknown): HsmQuirks {
   if (!isRecord(value)) throw new TypeError('"quirks" must be an object')
-  const { libraryParameters, environment, omitAttributes, maxSessions, storage, ...unknown } = value
+  const { libraryParameters, environment, omitAttributes, maxSessions, generatesAlone, storage, ...unknown } =
+    value
   const [stranger] = Object.keys(unknown)
   if (stranger !== undefined) throw new TypeError(`"quirks.${stranger}" is not known`)
   if (libraryParameters !== undefined && typeof libraryParameters !== 'string') {
@@ -100,9 +107,13 @@ function toQuirks(value: unknown): HsmQuirks {
   if (maxSessions !== undefined && !(typeof maxSessions === 'number' && maxSessions >= 1)) {
     throw new TypeError('"quirks.maxSessions" must be a number from 1')
   }
+  if (generatesAlone !== undefined && typeof generatesAlone !== 'boolean') {
+    throw new TypeError('"quirks.generatesAlone" must be true or false')
+  }
   return {
     ...(libraryParameters === undefined ? {} : { libraryParameters }),
     ...(maxSessions === undefined ? {} : { maxSessions }),
+    ...(generatesAlone === undefined ? {} : { generatesAlone }),
     ...texts('environment', environment),
     ...texts('omitAttributes', omitAttributes),
     ...(storage === undefined ? {} : { storage: toStorage(storage) }),

@@ -56,7 +56,10 @@ export class TokenWriter {
     try {
       await this.#connection.later(`generate an ${keyType} key pair`, async (api, session) => {
         if (!stillNeeded()) return
-        const handles = await api.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey)
+        const handles =
+          this.#quirks.generatesAlone === true
+            ? api.C_GenerateKeyPair(session, mechanism, publicKey, privateKey)
+            : await api.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey)
         this.#index.add(pair, { kind: 'private', handle: handles.privateKey })
         this.#index.add(pair, { kind: 'public', handle: handles.publicKey })
       })

@@ -70,7 +70,7 @@ describe.skipIf(!mounted)('when the disk is full', () => {
 describe('when the token says that it is full', () => {
   test('a generation is refused with its reason, and the active one still works', async () => {
     const { keys, active } = await newKeyStore('device-2')
-    vi.spyOn(moduleApi(hsm.module), 'C_GenerateKeyPairAsync').mockRejectedValue(ckr('CKR_DEVICE_MEMORY'))
+    refuseToGenerate(ckr('CKR_DEVICE_MEMORY'))
     await expect(keys.generate(1, 'EC-P256')).rejects.toMatchObject({
       code: 'HSM_TOKEN_FULL',
       reason: 'CKR_DEVICE_MEMORY',
@@ -83,7 +83,7 @@ describe('when the token says that it is full', () => {
     'but not when it says %s and there is room',
     async (reason) => {
       const { keys } = await newKeyStore('device-3')
-      vi.spyOn(moduleApi(hsm.module), 'C_GenerateKeyPairAsync').mockRejectedValue(ckr(reason))
+      refuseToGenerate(ckr(reason))
       await expect(keys.generate(1, 'EC-P256')).rejects.toMatchObject({
         code: 'HSM_DEVICE_ERROR',
         reason,
@@ -93,9 +93,15 @@ describe('when the token says that it is full', () => {
   )
 })
 
+function refuseToGenerate(error: Error): void {
+  vi.spyOn(moduleApi(hsm.module), 'C_GenerateKeyPair').mockImplementation(() => {
+    throw error
+  })
+}
+
 test('a key type that the token cannot make is refused with those it can', async () => {
   const { keys } = await newKeyStore('device-4')
-  vi.spyOn(moduleApi(hsm.module), 'C_GenerateKeyPairAsync').mockRejectedValue(ckr('CKR_MECHANISM_INVALID'))
+  refuseToGenerate(ckr('CKR_MECHANISM_INVALID'))
   await expect(keys.generate(1, 'RSA-3072')).rejects.toMatchObject({
     code: 'HSM_KEY_TYPE_UNSUPPORTED',
     reason: 'CKR_MECHANISM_INVALID',

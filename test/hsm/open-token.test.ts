@@ -215,9 +215,10 @@ describe('when the token loses', () => {
   test('its sessions in the middle of a call, the call is repeated', async () => {
     const token = await open()
     const keys = token.keyStore('device-7')
-    const api = moduleApi(hsm.module)
-    const spy = vi.spyOn(api, 'C_GenerateKeyPairAsync')
-    spy.mockRejectedValueOnce(ckr('CKR_DEVICE_REMOVED'))
+    const spy = vi.spyOn(moduleApi(hsm.module), 'C_GenerateKeyPair')
+    spy.mockImplementationOnce(() => {
+      throw ckr('CKR_DEVICE_REMOVED')
+    })
     expect(await keys.generate(1, 'EC-P256')).toMatchObject({ number: 1, hasPrivateKey: true })
     expect(spy).toHaveBeenCalledTimes(2)
   })
@@ -225,8 +226,10 @@ describe('when the token loses', () => {
   test('itself, the error says so, and nothing is tried a third time', async () => {
     const token = await open()
     const keys = token.keyStore('device-8')
-    const spy = vi.spyOn(moduleApi(hsm.module), 'C_GenerateKeyPairAsync')
-    spy.mockRejectedValue(ckr('CKR_DEVICE_REMOVED'))
+    const spy = vi.spyOn(moduleApi(hsm.module), 'C_GenerateKeyPair')
+    spy.mockImplementation(() => {
+      throw ckr('CKR_DEVICE_REMOVED')
+    })
     await expect(keys.generate(1, 'EC-P256')).rejects.toMatchObject({
       code: 'HSM_TOKEN_REMOVED',
       reason: 'CKR_DEVICE_REMOVED',

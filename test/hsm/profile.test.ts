@@ -38,6 +38,7 @@ test('a profile can be any file', () => {
     environment: ['A'],
     omitAttributes: ['CKA_UNWRAP'],
     maxSessions: 2,
+    generatesAlone: true,
     storage: { environment: 'A', key: 'b' },
   }
   expect(loadProfile(written(JSON.stringify({ ...least, quirks })))).toEqual({ ...least, quirks })
@@ -60,6 +61,7 @@ describe('a profile is refused with what is wrong', () => {
     [JSON.stringify({ ...least, quirks: [] }), '"quirks"'],
     [JSON.stringify({ ...least, quirks: { speed: 1 } }), '"quirks.speed"'],
     [JSON.stringify({ ...least, quirks: { maxSessions: 0 } }), '"quirks.maxSessions"'],
+    [JSON.stringify({ ...least, quirks: { generatesAlone: 1 } }), '"quirks.generatesAlone"'],
     [JSON.stringify({ ...least, quirks: { libraryParameters: 1 } }), '"quirks.libraryParameters"'],
     [JSON.stringify({ ...least, quirks: { environment: 'A' } }), '"quirks.environment"'],
     [JSON.stringify({ ...least, quirks: { storage: {} } }), '"quirks.storage"'],
