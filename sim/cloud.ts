@@ -1,3 +1,4 @@
+import type { CredentialPolicies } from './adr/credential-policies.ts'
 import { clientOptions, type ClientOptions } from './client-options.ts'
 import { dpsDomain, hubDomain, hubHostName, provisioningHost } from './cloud/host-names.ts'
 import type { CloudOptions } from './cloud/options.ts'
@@ -32,6 +33,8 @@ export class SimulatedCloud {
   /** The throw-away authority of the server certificate, as PEM. */
   readonly trustedAuthorities: string
   readonly dps: SimulatedProvisioningService
+  /** By which DPS and the hubs issue certificates to devices. */
+  readonly credentialPolicies: CredentialPolicies
   /** Everything that happens, as it happens. */
   readonly events: CloudEvents
   /** What goes wrong, by name. */
@@ -46,6 +49,7 @@ export class SimulatedCloud {
     this.managementToken = running.managementToken
     this.trustedAuthorities = running.authority
     this.dps = services.dps
+    this.credentialPolicies = services.credentialPolicies
     this.events = services.events
     this.faults = services.faults
     this.#hubs = services.hubs
@@ -137,6 +141,7 @@ export class SimulatedCloud {
   /** Ends everything. Resolves when the port is free and no timer is left; may be called twice. */
   async close(): Promise<void> {
     this.faults.clear()
+    this.dps.close()
     for (const hub of this.#hubs.values()) hub.close()
     await this.#listener.pause()
     await this.#mqtt.close()

@@ -1,4 +1,5 @@
 /** A local Azure IoT for the official device SDKs: DPS, IoT hubs and test authorities. */
+export type { CredentialPolicies, CredentialPolicy } from './adr/credential-policies.ts'
 export { SimulatedCloud } from './cloud.ts'
 export type { CloudOptions } from './cloud/options.ts'
 export type { ClientOptions } from './client-options.ts'

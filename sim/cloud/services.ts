@@ -1,3 +1,4 @@
+import { CredentialPolicies } from '../adr/credential-policies.ts'
 import { SimulatedProvisioningService } from '../dps/provisioning-service.ts'
 import { CloudEvents } from '../events.ts'
 import { CloudEffects } from '../faults/cloud-effects.ts'
@@ -13,6 +14,8 @@ export interface CloudServices {
   readonly dps: SimulatedProvisioningService
   /** By host name, in the order they were given. */
   readonly hubs: ReadonlyMap<string, SimulatedHub>
+  /** Those of DPS and of all hubs. */
+  readonly credentialPolicies: CredentialPolicies
   readonly events: CloudEvents
   readonly faults: Faults
   readonly effects: CloudEffects
@@ -27,16 +30,18 @@ export function createServices(options: CloudOptions, state: CloudState | undefi
   const now = (): number => clock() + effects.skewMs
   const idScope = '0ne00LEAF01'
   const onRecordReplaced = options.onRecordReplaced ?? 'keep-session'
+  const credentialPolicies = new CredentialPolicies()
   const hubs = new Map(
     hubNames(options, state).map((hostName) => [
       hostName,
-      new SimulatedHub({ hostName, onRecordReplaced, events, now }),
+      new SimulatedHub({ hostName, onRecordReplaced, credentialPolicies, events, now }),
     ]),
   )
   const dps = new SimulatedProvisioningService({
     idScope,
     hostName: serviceHost,
     hubs: [...hubs.values()],
+    credentialPolicies,
     groupAuthentication: options.groupAuthentication ?? 'selfSigned',
     disabledEnrollment: options.disabledEnrollment ?? 'unauthorized',
     retryAfterSeconds: options.retryAfterSeconds ?? 0,
@@ -46,10 +51,11 @@ export function createServices(options: CloudOptions, state: CloudState | undefi
   const effects = new CloudEffects({ dps, hubs, hostNameOf: hubHostName })
   const faults = new Faults(options.seed ?? 1, effects)
   if (state !== undefined) {
+    credentialPolicies.restore(state.credentialPolicies)
     for (const [name, snapshot] of Object.entries(state.hubs)) hubs.get(name)?.restore(snapshot)
     dps.restore(state.dps)
   }
-  return { idScope, dps, hubs, events, faults, effects, now }
+  return { idScope, dps, hubs, credentialPolicies, events, faults, effects, now }
 }
 
 /** @throws Error when the data folder was made for other hubs: the server's certificate names those */

@@ -33,7 +33,7 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
 
 async function start(options: CloudOptions, keeper?: Keeper, state?: CloudState): Promise<RunningCloud> {
   const services = createServices(options, state)
-  const { dps, hubs, faults } = services
+  const { dps, hubs, credentialPolicies, faults } = services
   const serverNames = [...hubs.keys(), provisioningHost, serviceHost, managementHost]
   const credential = state?.credential ?? (await createServerCredential(serverNames))
   const managementToken = state?.managementToken ?? randomUUID()
@@ -46,6 +46,7 @@ async function start(options: CloudOptions, keeper?: Keeper, state?: CloudState)
     port,
     managementToken,
     credential,
+    credentialPolicies: credentialPolicies.snapshot(),
     dps: dps.snapshot(),
     hubs: Object.fromEntries([...hubs].map(([name, hub]) => [name, hub.snapshot()])),
   }))

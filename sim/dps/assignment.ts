@@ -34,12 +34,14 @@ export interface Choice {
  * Assigns an attested device to a hub: chooses the hub where nobody has, writes the device record there, removes
  * the record from a hub it was on before, and remembers the registration.
  *
+ * @param isIssued - the device was issued a certificate, and so authenticates by authority
  * @throws ServiceError 400 when the entry names a hub that is not linked
  */
 export function assign(
   registrationId: string,
   attested: Attested,
   choice: Choice | undefined,
+  isIssued: boolean,
   tools: AssignmentTools,
 ): RegistrationState {
   const { registrations } = tools
@@ -53,7 +55,10 @@ export function assign(
   const moved = before !== undefined && before.assignedHub !== hub.hostName
   const initialTwin = choice?.initialTwin ?? stored.initialTwin
   const isNew = hub.registry.get(deviceId) === undefined
-  writeRecord(hub, deviceId, authenticationFor(attested, tools.groupAuthentication), stored.capabilities)
+  const authentication = isIssued
+    ? { type: 'certificateAuthority' as const }
+    : authenticationFor(attested, tools.groupAuthentication)
+  writeRecord(hub, deviceId, authentication, stored.capabilities)
   if (isNew && initialTwin !== undefined) hub.putTwin(deviceId, firstTwin(initialTwin))
   if (moved) moveFrom(before, hub, deviceId, stored.reprovisionPolicy.migrateDeviceData, tools)
   const at = new Date(tools.now()).toISOString()

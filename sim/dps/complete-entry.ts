@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { CredentialPolicies } from '../adr/credential-policies.ts'
 import { ServiceError } from '../errors.ts'
 import type { CertificateStore } from './certificates/certificate-store.ts'
 import { readAnyCertificate } from './certificates/read-certificate.ts'
@@ -59,6 +60,16 @@ export function completeGroup(
     throw new ServiceError(400, 400209, 'TPM attestation is for individual enrollments.')
   }
   return { ...entry, attestation: withKeys(attestation, before?.attestation) }
+}
+
+/** @throws ServiceError 400 when an entry names a credential policy that is not there */
+export function requirePolicy(
+  { credentialPolicyName: name }: IndividualEnrollment | EnrollmentGroup,
+  policies: CredentialPolicies,
+): void {
+  if (name !== undefined && policies.get(name) === undefined) {
+    throw new ServiceError(400, 400214, `There is no credential policy "${name}".`)
+  }
 }
 
 function withKeys(attestation: EntryAttestation, before: EntryAttestation | undefined): EntryAttestation {

@@ -73,6 +73,8 @@ interface EntryOptions {
   readonly customAllocationDefinition?: CustomAllocation
   readonly initialTwin?: InitialTwin
   readonly capabilities?: { readonly iotEdge: boolean }
+  /** The credential policy by which devices are issued certificates; without it they are issued none. */
+  readonly credentialPolicyName?: string
 }
 
 /** An entry for one device. */

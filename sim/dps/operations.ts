@@ -10,6 +10,8 @@ export type Outcome =
       readonly state: RegistrationState
       /** The hub's key for a TPM, encrypted to it: Base64. */
       readonly authenticationKey?: string
+      /** What was issued, the leaf first: Base64 of the DER of each. */
+      readonly issuedCertificateChain?: readonly string[]
     }
   | { readonly status: 'failed'; readonly error: ServiceError }
 

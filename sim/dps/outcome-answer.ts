@@ -22,11 +22,10 @@ export function outcomeAnswer(operation: Operation, retryAfter: number, now: num
     case 'assigning':
       return assigningAnswer(operation, retryAfter)
     case 'assigned': {
-      const { state, authenticationKey } = outcome
-      const registrationState =
-        authenticationKey === undefined
-          ? stateBody(state)
-          : { ...stateBody(state), x509: undefined, tpm: { authenticationKey } }
+      const { state, authenticationKey, issuedCertificateChain } = outcome
+      const tpm = authenticationKey === undefined ? {} : { x509: undefined, tpm: { authenticationKey } }
+      const issued = issuedCertificateChain === undefined ? {} : { issuedCertificateChain }
+      const registrationState = { ...stateBody(state), ...tpm, ...issued }
       return { status: 200, body: { operationId, status: 'assigned', registrationState } }
     }
     case 'failed': {

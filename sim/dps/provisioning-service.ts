@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import type { CredentialPolicies } from '../adr/credential-policies.ts'
+import { IssuanceGate } from '../adr/issuance-gate.ts'
 import { ServiceError } from '../errors.ts'
 import type { CloudEvents } from '../events.ts'
 import { Next } from '../faults/next.ts'
@@ -9,7 +11,7 @@ import { errorAnswer, type Answer } from './answer.ts'
 import type { GroupAuthentication } from './assignment.ts'
 import { CertificateStore, type NamedCertificate } from './certificates/certificate-store.ts'
 import { vouchFor } from './certificates/vouch.ts'
-import { completeEnrollment, completeGroup } from './complete-entry.ts'
+import { completeEnrollment, completeGroup, requirePolicy } from './complete-entry.ts'
 import { dpsDeviceApp } from './device-app.ts'
 import { DpsDeviceFace, type Caller, type DropPoint } from './device-face.ts'
 import { eitherApp } from './either-app.ts'
@@ -51,6 +53,7 @@ export interface ProvisioningServiceOptions {
   /** Of the service API, as in `leafkeeper.azure-devices-provisioning.net`. */
   readonly hostName: string
   readonly hubs: readonly SimulatedHub[]
+  readonly credentialPolicies: CredentialPolicies
   readonly groupAuthentication: GroupAuthentication
   readonly disabledEnrollment: DisabledEnrollment
   readonly retryAfterSeconds: number
@@ -79,6 +82,8 @@ export class SimulatedProvisioningService {
   readonly linkedHubs: LinkedHubs
   /** The host name of the service API. */
   readonly hostName: string
+  /** What holds up the certificates it issues. */
+  readonly issuance: IssuanceGate
   /** What it takes; may be changed at any time. */
   limits: ProvisioningLimits = {}
   readonly #options: ProvisioningServiceOptions
@@ -92,14 +97,18 @@ export class SimulatedProvisioningService {
   #policyKeys = [newKey(), newKey()] as readonly [string, string]
 
   constructor(options: ProvisioningServiceOptions) {
-    const { now, hubs, groupAuthentication, idScope } = options
+    const { now, hubs, groupAuthentication, idScope, credentialPolicies } = options
     this.#options = options
     this.hostName = options.hostName
     this.certificates = new CertificateStore(now)
     this.linkedHubs = new LinkedHubs(hubs)
+    this.issuance = new IssuanceGate(now)
     this.enrollments = new EntryStore({
       idOf: ({ registrationId }) => registrationId,
-      complete: completeEnrollment,
+      complete: (entry, before) => {
+        requirePolicy(entry, credentialPolicies)
+        return completeEnrollment(entry, before)
+      },
       quota: () => this.limits.enrollments ?? Infinity,
       check: () => undefined,
       takenElsewhere: (thumbprint) =>
@@ -109,7 +118,10 @@ export class SimulatedProvisioningService {
     this.groups = new EntryStore({
       idOf: ({ enrollmentGroupId }) => enrollmentGroupId,
       vouch: (group) => vouchFor(group, this.certificates),
-      complete: (group, before) => completeGroup(group, before, this.certificates),
+      complete: (group, before) => {
+        requirePolicy(group, credentialPolicies)
+        return completeGroup(group, before, this.certificates)
+      },
       quota: () => this.limits.groups ?? Infinity,
       check: (certificate, what) => {
         if (!certificate.ca) {
@@ -127,6 +139,10 @@ export class SimulatedProvisioningService {
       entries: { enrollments, groups, certificates, tpmKey: (id) => challenges.keyOf(id) },
       assignment: { linkedHubs, groupAuthentication, now, registrations },
       challenges,
+      issue: async (policyName, csr, registrationId) => {
+        await this.issuance.pass()
+        return credentialPolicies.issue(policyName, csr, registrationId, now())
+      },
       attempted: (attempt) => {
         this.#attempts.push(attempt)
         options.events.emit('registration', attempt)
@@ -212,6 +228,16 @@ export class SimulatedProvisioningService {
   stopFaults(): void {
     this.#refusals.disarm()
     this.#drops.disarm()
+  }
+
+  /** To be called when an injected clock has jumped: what has become due happens at once. */
+  clockChanged(): void {
+    this.issuance.clockChanged()
+  }
+
+  /** Ends everything that waits. */
+  close(): void {
+    this.issuance.close()
   }
 
   #respond(request: DeviceRequest, caller: Caller): Answer {

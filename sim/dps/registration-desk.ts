@@ -1,3 +1,5 @@
+import { RequestRefused } from '../adr/certificate-request.ts'
+import { derOf, type IssuedCredential } from '../adr/credential-policies.ts'
 import { ServiceError } from '../errors.ts'
 import { thumbprint256 } from '../pki/thumbprint.ts'
 import { errorAnswer, type Answer } from './answer.ts'
@@ -20,6 +22,8 @@ export interface DeskTools {
   readonly entries: Entries
   readonly assignment: AssignmentTools
   readonly challenges: TpmChallenges
+  /** Signs a request for a certificate by a credential policy. @throws RequestRefused */
+  readonly issue: (policyName: string, csr: string, registrationId: string) => Promise<IssuedCredential>
   readonly disabledEnrollment: DisabledEnrollment
   readonly retryAfterSeconds: number
   readonly now: () => number
@@ -57,23 +61,24 @@ export class RegistrationDesk {
   }
 
   #register(content: Buffer, caller: Caller): Answer {
-    const body = readRegistration(content)
-    const { registrationId } = body
+    const body = readRegistration(content, caller.userName.apiVersion)
+    const { registrationId, csr } = body
     try {
       this.#identify(registrationId, caller)
       const attested = this.#attest(body, caller)
       if (attested.kind === 'disabled') return this.#refuseDisabled(registrationId, caller, attested.reason)
       if (attested.kind === 'challenge') return this.#challenge(body)
       const leaf = attested.proof.by === 'x509' ? thumbprint256(attested.proof.leaf) : undefined
-      const settle = (choice: Choice | undefined): Outcome => this.#settle(body, attested, choice, caller)
-      if (attested.entry.stored.allocationPolicy !== 'custom') {
-        const outcome = settle(undefined)
+      const policyName = this.#policyFor(csr, attested)
+      const { allocationPolicy } = attested.entry.stored
+      if (allocationPolicy !== 'custom' && policyName === undefined) {
+        const outcome = this.#settle(body, attested, caller, undefined, undefined)
         const operation = this.#operations.start(registrationId, leaf)
         operation.outcome = outcome
         return assigningAnswer(operation, this.#tools.retryAfterSeconds)
       }
       const operation = this.#operations.start(registrationId, leaf)
-      void this.#ask(body, attested, caller, settle).then((outcome) => {
+      void this.#work(body, attested, caller, policyName).then((outcome) => {
         operation.outcome = outcome
       })
       return assigningAnswer(operation, this.#tools.retryAfterSeconds)
@@ -83,30 +88,61 @@ export class RegistrationDesk {
     }
   }
 
-  #settle(body: RegistrationBody, attested: Attested, choice: Choice | undefined, caller: Caller): Outcome {
+  /** By which policy a device is issued what it asks for. @throws ServiceError 400 when it may not ask */
+  #policyFor(csr: string | undefined, { entry }: Attested): string | undefined {
+    const { credentialPolicyName } = entry.stored
+    if (csr === undefined || credentialPolicyName !== undefined) {
+      return csr === undefined ? undefined : credentialPolicyName
+    }
+    throw new ServiceError(400, 400000, 'Bad request: csr: the enrollment has no credentialPolicyName.')
+  }
+
+  #settle(
+    body: RegistrationBody,
+    attested: Attested,
+    caller: Caller,
+    choice: Choice | undefined,
+    issued: IssuedCredential | undefined,
+  ): Outcome {
     const { registrationId, tpm } = body
     const { assignment, challenges } = this.#tools
-    const state = assign(registrationId, attested, choice, assignment)
+    const state = assign(registrationId, attested, choice, issued !== undefined, assignment)
     const { assignedHub, substatus, deviceId } = state
+    const hub = assignment.linkedHubs.known(assignedHub)
+    if (issued !== undefined) hub?.trustIssued(deviceId, issued)
+    const chain =
+      issued === undefined ? {} : { issuedCertificateChain: [issued.leaf, ...issued.authorities].map(derOf) }
     this.#attempted(registrationId, caller, { outcome: 'assigned', assignedHub, substatus })
-    if (attested.proof.by !== 'tpm' || tpm === undefined) return { status: 'assigned', state }
-    const key = assignment.linkedHubs.known(assignedHub)?.registry.get(deviceId)?.authentication.symmetricKey
+    // A device that was issued a certificate needs no key of the hub.
+    if (attested.proof.by !== 'tpm' || tpm === undefined || issued !== undefined) {
+      return { status: 'assigned', state, ...chain }
+    }
+    const key = hub?.registry.get(deviceId)?.authentication.symmetricKey
     const authenticationKey = challenges.blob(tpm, Buffer.from(key?.primaryKey ?? '', 'base64'))
     return { status: 'assigned', state, authenticationKey }
   }
 
-  async #ask(
-    { registrationId, payload }: RegistrationBody,
+  /** What takes its time: a webhook that chooses the hub, an authority that signs. */
+  async #work(
+    body: RegistrationBody,
     attested: Attested,
     caller: Caller,
-    settle: (choice: Choice) => Outcome,
+    policyName: string | undefined,
   ): Promise<Outcome> {
+    const { registrationId, payload, csr } = body
+    const { assignment, issue } = this.#tools
     try {
-      const linked = this.#tools.assignment.linkedHubs.list()
-      return settle(await askWebhook(registrationId, attested, payload, linked))
+      const choice =
+        attested.entry.stored.allocationPolicy === 'custom'
+          ? await askWebhook(registrationId, attested, payload, assignment.linkedHubs.list())
+          : undefined
+      const issued =
+        policyName === undefined || csr === undefined
+          ? undefined
+          : await issue(policyName, csr, registrationId)
+      return this.#settle(body, attested, caller, choice, issued)
     } catch (error) {
-      const failure =
-        error instanceof ServiceError ? error : new ServiceError(500, 500000, 'The assignment has failed.')
+      const failure = failureOf(error)
       this.#refused(registrationId, caller, failure)
       return { status: 'failed', error: failure }
     }
@@ -129,7 +165,10 @@ export class RegistrationDesk {
   }
 
   #lookUp(content: Buffer, caller: Caller): Answer {
-    const body = readRegistration(content)
+    const body = readRegistration(content, caller.userName.apiVersion)
+    if (body.csr !== undefined) {
+      throw new ServiceError(400, 400000, 'Bad request: csr: a status look-up issues no certificate.')
+    }
     this.#identify(body.registrationId, caller)
     this.#requireAttested(this.#attest(body, caller).kind)
     const state = this.#tools.assignment.registrations.get(body.registrationId)
@@ -206,6 +245,12 @@ export class RegistrationDesk {
     const thumbprint = leaf === undefined ? '' : thumbprint256(leaf)
     this.#tools.attempted({ registrationId, thumbprint, at: this.#tools.now(), ...result })
   }
+}
+
+function failureOf(error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error
+  if (error instanceof RequestRefused) return new ServiceError(400, 400213, error.message)
+  return new ServiceError(500, 500000, 'The assignment has failed.')
 }
 
 /** 401002, with what the device is not told. */

@@ -1,3 +1,4 @@
+import { decodeCertificateRequest, RequestRefused } from '../adr/certificate-request.ts'
 import { ServiceError } from '../errors.ts'
 import { isRecord } from '../http/request-body.ts'
 import { ProtocolViolation } from '../mqtt/session.ts'
@@ -48,10 +49,20 @@ export interface RegistrationBody {
   /** For a custom allocation. */
   readonly payload?: unknown
   readonly tpm?: TpmKeys
+  /** A request for a certificate: Base64 of the DER of a PKCS#10, from {@link csrSince} on. */
+  readonly csr?: string
 }
 
-/** Reads the body of a registration. @throws ServiceError 400 when it has no registration id, or half a TPM */
-export function readRegistration(body: Buffer): RegistrationBody {
+/** The first version of the device API in which a device can ask for a certificate. */
+export const csrSince = '2025-07-01-preview'
+
+/**
+ * Reads the body of a registration.
+ *
+ * @param apiVersion - what the device speaks: earlier ones do not know of `csr`
+ * @throws ServiceError 400 when it has no registration id, half a TPM, or a request for a certificate that is none
+ */
+export function readRegistration(body: Buffer, apiVersion = ''): RegistrationBody {
   let content: unknown
   try {
     content = JSON.parse(body.toString())
@@ -59,16 +70,31 @@ export function readRegistration(body: Buffer): RegistrationBody {
     throw new ServiceError(400, 400000, 'Bad request: the body is no JSON.')
   }
   if (isRecord(content)) {
-    const { registrationId, payload, tpm } = content
+    const { registrationId, payload, tpm, csr } = content
+    const asksForCertificate = csr !== undefined && csr !== null && apiVersion >= csrSince
     if (typeof registrationId === 'string' && registrationId !== '') {
       return {
         registrationId,
         ...(payload === undefined ? {} : { payload }),
         ...(tpm === undefined || tpm === null ? {} : { tpm: readTpmKeys(tpm) }),
+        ...(asksForCertificate ? { csr: readCsr(csr, registrationId) } : {}),
       }
     }
   }
   throw new ServiceError(400, 400000, 'Bad request: the body has no registrationId.')
+}
+
+function readCsr(csr: unknown, registrationId: string): string {
+  if (typeof csr !== 'string' || !/^[A-Za-z0-9+/]+={0,2}$/.test(csr)) {
+    throw new ServiceError(400, 400000, 'Bad request: csr needs PKCS#10 in Base64, without armour or breaks.')
+  }
+  try {
+    decodeCertificateRequest(csr, registrationId)
+    return csr
+  } catch (error) {
+    if (!(error instanceof RequestRefused)) throw error
+    throw new ServiceError(400, 400000, `Bad request: csr: ${error.message}`)
+  }
 }
 
 function readTpmKeys(tpm: unknown): TpmKeys {

@@ -50,11 +50,14 @@ export class CloudEffects implements FaultEffects {
 
   #setClock(ms: number): void {
     this.skewMs = ms
+    this.#parts.dps.clockChanged()
     for (const hub of this.#parts.hubs.values()) hub.clockChanged()
   }
 
   #slowIssuance(ms: number): () => void {
-    const undo = [...this.#parts.hubs.values()].map(({ credentials: { control } }) => {
+    const { dps, hubs } = this.#parts
+    const controls = [dps.issuance, ...[...hubs.values()].map(({ credentials }) => credentials.control)]
+    const undo = controls.map((control) => {
       const { delayMs } = control
       control.delayMs = ms
       return () => {
@@ -65,9 +68,11 @@ export class CloudEffects implements FaultEffects {
   }
 
   #stuckIssuance(times: number): () => void {
-    const { hubs } = this.#parts
+    const { dps, hubs } = this.#parts
+    dps.issuance.stick(times)
     for (const { credentials } of hubs.values()) credentials.control.faults.arm({ kind: 'stick' }, times)
     return () => {
+      dps.issuance.release()
       for (const { credentials } of hubs.values()) {
         credentials.control.faults.disarm()
         credentials.releaseStuck()

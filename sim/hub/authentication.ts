@@ -24,8 +24,8 @@ export interface DoorRules {
   readonly authorities: TrustedAuthorities
   /** The keys of a shared access policy that lets devices in, such as `device`; empty for every other. */
   readonly policyKeys: (policyName: string) => readonly string[]
-  /** Whether the hub itself has issued the leaf to this very device. */
-  readonly hasIssued: (record: DeviceRecord, thumbprint: string) => boolean
+  /** Whether the leaf was issued to this very device by the service itself. */
+  readonly wasIssued: (record: DeviceRecord, chain: PresentedChain) => boolean
   /** Milliseconds since 1970. */
   readonly now: number
 }
@@ -55,7 +55,7 @@ export function refusalOf(
       `The certificate is valid from ${leaf.validFrom} to ${leaf.validTo}, which is not now.`,
     )
   }
-  if (rules.hasIssued(record, thumbprint256(leaf))) return undefined
+  if (rules.wasIssued(record, chain)) return undefined
   switch (record.authentication.type) {
     case 'sas':
       return unauthorized('Expected a token as the password, none was sent.')

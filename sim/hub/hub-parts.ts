@@ -1,3 +1,4 @@
+import type { CredentialPolicies } from '../adr/credential-policies.ts'
 import type { CloudEvents } from '../events.ts'
 import { TrustedAuthorities } from '../pki/trusted-authorities.ts'
 import { AccessPolicies } from './access-policies.ts'
@@ -26,6 +27,8 @@ export type OnRecordReplaced = 'keep-session' | 'cut-session'
 export interface HubOptions {
   readonly hostName: string
   readonly onRecordReplaced: OnRecordReplaced
+  /** By which certificates are issued to its devices. */
+  readonly credentialPolicies: CredentialPolicies
   readonly events: CloudEvents
   /** Milliseconds since 1970. */
   readonly now: () => number
@@ -86,7 +89,12 @@ export class HubParts {
       },
     })
     const shared = { hostName, registry, sessions: this.sessions, alarms, events }
-    this.credentials = new DeviceCredentials({ ...shared, now, session })
+    this.credentials = new DeviceCredentials({
+      ...shared,
+      policies: options.credentialPolicies,
+      now,
+      session,
+    })
     this.jobs = new Jobs({
       now,
       alarms,
@@ -119,7 +127,7 @@ export class HubParts {
       hostName: this.#options.hostName,
       authorities: this.trustedAuthorities,
       policyKeys: (policyName) => this.policies.keysFor(policyName, ['DeviceConnect']),
-      hasIssued: (record, thumbprint) => this.credentials.hasIssued(record, thumbprint),
+      wasIssued: (record, chain) => this.credentials.accepts(record, chain),
       now: this.#options.now(),
     }
   }
@@ -138,7 +146,7 @@ export class HubParts {
       twin: (deviceId) => this.twins.get(deviceId),
       twinReported: (deviceId, patch) => this.twins.report(deviceId, patch),
       certificateRequested: (deviceId, requestId, body) => {
-        this.credentials.operations.requested(deviceId, requestId, body)
+        this.credentials.requested(deviceId, requestId, body)
       },
     }
   }

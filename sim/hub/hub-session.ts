@@ -107,10 +107,11 @@ export class HubSession implements MqttSession {
   }
 
   stored(): readonly StoredSubscription[] {
-    return Object.entries(this.#store.get(this.deviceId)?.subscriptions ?? {}).map(([topic, qos]) => ({
-      topic,
-      qos,
-    }))
+    const kept = Object.entries(this.#store.get(this.deviceId)?.subscriptions ?? {})
+    // What an earlier connection has subscribed to by a later version of the API means nothing on this one.
+    return kept.flatMap(([topic, qos]) =>
+      findSubscription(this.#speaker, topic) === undefined ? [] : [{ topic, qos }],
+    )
   }
 
   opened(): void {

@@ -1,6 +1,7 @@
 import type { AccessPolicy } from './access-policies.ts'
 import type { QueuedMessage } from './cloud-to-device.ts'
 import type { CredentialOperation } from './credentials/operations.ts'
+import type { CredentialResult } from './credentials/results.ts'
 import type { IssuedCertificate } from './issued-certificates.ts'
 import type { JobsSnapshot } from './jobs/jobs.ts'
 import type { RegistrySnapshot } from './registry.ts'
@@ -16,6 +17,7 @@ export interface HubSnapshot {
   readonly sessions: Readonly<Record<string, StoredSession>>
   readonly issued: readonly IssuedCertificate[]
   readonly operations: readonly CredentialOperation[]
+  readonly results: readonly CredentialResult[]
   readonly jobs: JobsSnapshot
   /** As PEM. */
   readonly trustedAuthorities: readonly string[]

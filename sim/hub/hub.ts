@@ -1,5 +1,5 @@
+import type { IssuedCredential } from '../adr/credential-policies.ts'
 import type { MqttService, RefusalCode } from '../mqtt/session.ts'
-import type { IssuedCredential } from '../pki/credential-authority.ts'
 import type { TrustedAuthorities } from '../pki/trusted-authorities.ts'
 import type { AccessPolicies } from './access-policies.ts'
 import type { CloudMessage } from './cloud-to-device.ts'
@@ -157,7 +157,7 @@ export class SimulatedHub {
   }
 
   /**
-   * Signs a request with the hub's own test authority, and lets the device in with that leaf from now on.
+   * Signs a request by the credential policy of the device, and lets it in with that leaf from now on.
    *
    * @param csr - PKCS#10: Base64 of the DER
    * @throws RequestRefused, ServiceError 404001
@@ -166,7 +166,12 @@ export class SimulatedHub {
     return this.#parts.credentials.issue(deviceId, csr)
   }
 
-  /** No longer lets a device in with what the hub has issued to it. @returns how many certificates that concerns */
+  /** Lets a device in with a leaf that DPS has issued to it. @throws ServiceError 404001 */
+  trustIssued(deviceId: string, issued: IssuedCredential): void {
+    this.#parts.credentials.trust(deviceId, issued)
+  }
+
+  /** No longer lets a device in with what the service has issued to it. @returns how many certificates that concerns */
   revokeIssued(deviceId: string): number {
     return this.#parts.credentials.revoke(deviceId)
   }

@@ -1,15 +1,17 @@
 import type { DeviceRecord } from './device-record.ts'
 
-/** A leaf that the hub has issued itself: JSON. */
+/** A leaf that was issued to a device of the hub: JSON. */
 export interface IssuedCertificate {
   readonly deviceId: string
   /** A device that is made again under the same name is another one. */
   readonly generationId: string
   /** SHA-256. */
   readonly thumbprint: string
+  /** The credential policy by which it was issued. */
+  readonly policyName: string
 }
 
-/** The leaves that one hub has issued to its devices, and by which it lets them in beside what their records say. */
+/** The leaves that were issued to one hub's devices, and by which it lets them in beside what their records say. */
 export class IssuedCertificates {
   readonly #issued = new Map<string, IssuedCertificate[]>()
 
@@ -18,9 +20,13 @@ export class IssuedCertificates {
   }
 
   /** Whether a leaf was issued to this very device. */
-  has({ deviceId, generationId }: DeviceRecord, thumbprint: string): boolean {
-    const issued = this.#issued.get(deviceId) ?? []
-    return issued.some((one) => one.generationId === generationId && one.thumbprint === thumbprint)
+  has(record: DeviceRecord, thumbprint: string): boolean {
+    return this.#of(record).some((one) => one.thumbprint === thumbprint)
+  }
+
+  /** The policy by which this very device was issued its last certificate. */
+  policyOf(record: DeviceRecord): string | undefined {
+    return this.#of(record).at(-1)?.policyName
   }
 
   /** Revokes everything a device was issued. @returns how many certificates */
@@ -37,5 +43,9 @@ export class IssuedCertificates {
   restore(snapshot: readonly IssuedCertificate[]): void {
     this.#issued.clear()
     for (const issued of snapshot) this.add(issued)
+  }
+
+  #of({ deviceId, generationId }: DeviceRecord): readonly IssuedCertificate[] {
+    return (this.#issued.get(deviceId) ?? []).filter((one) => one.generationId === generationId)
   }
 }

@@ -1,17 +1,10 @@
-/** A result that waits for a device which comes back with `clean=false`. */
-export interface StoredResult {
-  readonly topic: string
-  readonly body: string
-}
-
 /** What outlives a connection of a device that asked for it: JSON. */
 export interface StoredSession {
   /** The granted QoS by topic filter. */
   readonly subscriptions: Readonly<Record<string, 0 | 1>>
-  readonly results: readonly StoredResult[]
 }
 
-const empty: StoredSession = { subscriptions: {}, results: [] }
+const empty: StoredSession = { subscriptions: {} }
 
 /** The persistent sessions of one hub's devices (`clean=false`). */
 export class SessionStore {
@@ -29,7 +22,6 @@ export class SessionStore {
 
   subscribed(deviceId: string, filter: string, qos: 0 | 1): void {
     this.#change(deviceId, (session) => ({
-      ...session,
       subscriptions: { ...session.subscriptions, [filter]: qos },
     }))
   }
@@ -37,22 +29,8 @@ export class SessionStore {
   unsubscribed(deviceId: string, filter: string): void {
     this.#change(deviceId, (session) => {
       const { [filter]: _, ...subscriptions } = session.subscriptions
-      return { ...session, subscriptions }
+      return { subscriptions }
     })
-  }
-
-  /** Keeps a result until it is taken. @returns whether there is a session to keep it in */
-  keep(deviceId: string, result: StoredResult): boolean {
-    this.#change(deviceId, (session) => ({ ...session, results: [...session.results, result] }))
-    return this.#sessions.has(deviceId)
-  }
-
-  /** Forgets a result that the device has. */
-  take(deviceId: string, result: StoredResult): void {
-    this.#change(deviceId, (session) => ({
-      ...session,
-      results: session.results.filter(({ topic }) => topic !== result.topic),
-    }))
   }
 
   delete(deviceId: string): void {

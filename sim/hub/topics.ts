@@ -18,8 +18,9 @@ const credentialsSince = '2025-08-01-preview'
 
 const methodResponse = /^\$iothub\/methods\/res\/(\d{1,9})\/\?(.*)$/
 const twinGet = /^\$iothub\/twin\/GET\/\?(.*)$/
-const issueCertificate = /^\$iothub\/credentials\/POST\/issueCertificate\/\?(.*)$/
-const credentialRequestId = /^[A-Za-z0-9][A-Za-z0-9-]{2,34}[A-Za-z0-9]$/
+const issueCertificate = /^\$iothub\/credentials\/POST\/issueCertificate\/(?:\?(.*))?$/
+/** How a device may name its request. */
+export const credentialRequestId = /^[A-Za-z0-9][A-Za-z0-9-]{2,34}[A-Za-z0-9]$/
 const twinReported = /^\$iothub\/twin\/PATCH\/properties\/reported\/\?(.*)$/
 
 /** Who speaks, and which version of the API: later ones have more topics. */
@@ -44,7 +45,7 @@ export function parseTopic({ deviceId, apiVersion }: Speaker, topic: string): De
   if (reported !== null) return { kind: 'twinReported', requestId: requestIdOf(reported[1], topic) }
   const issue = issueCertificate.exec(topic)
   if (issue !== null && apiVersion >= credentialsSince) {
-    const requestId = new URLSearchParams(issue[1]).get('$rid') ?? ''
+    const requestId = new URLSearchParams(issue[1] ?? '').get('$rid') ?? ''
     return {
       kind: 'issueCertificate',
       requestId: credentialRequestId.test(requestId) ? requestId : undefined,

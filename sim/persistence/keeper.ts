@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import type { CredentialPolicies } from '../adr/credential-policies.ts'
 import type { ProvisioningSnapshot } from '../dps/provisioning-service.ts'
 import type { HttpApp } from '../http/http-front.ts'
 import type { HubSnapshot } from '../hub/hub-snapshot.ts'
@@ -14,6 +15,8 @@ export interface CloudState {
   readonly managementToken: string
   /** Kept, so that clients trust the cloud as before. */
   readonly credential: ServerCredential
+  /** With the keys by which certificates are issued. */
+  readonly credentialPolicies: ReturnType<CredentialPolicies['snapshot']>
   readonly dps: ProvisioningSnapshot
   /** By host name, in the order of the hubs. */
   readonly hubs: Readonly<Record<string, HubSnapshot>>

@@ -1,4 +1,4 @@
-import { webcrypto } from 'node:crypto'
+import { createPublicKey, webcrypto } from 'node:crypto'
 
 /** The kinds of key that authorities and key-file devices can have. */
 export type KeyType = 'P-256' | 'P-384' | 'RSA-2048' | 'RSA-3072'
@@ -62,4 +62,16 @@ export async function generateKeyFile(keyType: KeyType = 'P-256'): Promise<KeyFi
     privateKey,
     privateKeyPem: `-----BEGIN PRIVATE KEY-----\n${lines}\n-----END PRIVATE KEY-----\n`,
   }
+}
+
+/** Reads a key pair that was kept: the private key as PKCS#8 in PEM. */
+export async function readKeyFile(keyType: KeyType, privateKeyPem: string): Promise<KeyFile> {
+  const algorithm = signingAlgorithm(keyType)
+  const der = Buffer.from(privateKeyPem.replace(/-----[^-]+-----|\s/g, ''), 'base64')
+  const spki = createPublicKey(privateKeyPem).export({ type: 'spki', format: 'der' })
+  const [privateKey, publicKey] = await Promise.all([
+    webcrypto.subtle.importKey('pkcs8', der, algorithm, true, ['sign']),
+    webcrypto.subtle.importKey('spki', spki, algorithm, true, ['verify']),
+  ])
+  return { keyType, publicKey, privateKey, privateKeyPem }
 }

@@ -5,11 +5,11 @@ import {
   KeyUsageFlags,
   KeyUsagesExtension,
   SubjectKeyIdentifierExtension,
-  type X509Certificate,
+  X509Certificate,
   X509CertificateGenerator,
 } from './x509.ts'
 import { randomSerialNumber, validFor, type Validity } from './certificate-fields.ts'
-import { generateKeyFile, signingAlgorithm, type KeyFile, type KeyType } from './keys.ts'
+import { generateKeyFile, readKeyFile, signingAlgorithm, type KeyFile, type KeyType } from './keys.ts'
 import { issueLeaf, type IssuedLeaf, type LeafOrder } from './leaf.ts'
 
 const mark = 'leafkeeper TEST'
@@ -22,6 +22,16 @@ export interface AuthorityOptions {
   readonly keyType?: KeyType
   /** Default: from yesterday, for ten years. */
   readonly validity?: Validity
+}
+
+/** An authority with its private key, and those above it with theirs: JSON. */
+export interface StoredAuthority {
+  readonly keyType: KeyType
+  /** PKCS#8, as PEM. */
+  readonly privateKey: string
+  /** As PEM. */
+  readonly certificate: string
+  readonly issuer?: StoredAuthority
 }
 
 /**
@@ -50,6 +60,31 @@ export class TestAuthority {
   /** Makes a self-signed root. */
   static async createRoot(options: AuthorityOptions): Promise<TestAuthority> {
     return TestAuthority.#create(options, undefined)
+  }
+
+  /** Takes up an authority that was kept; it signs as before. */
+  static async restore({
+    keyType,
+    privateKey,
+    certificate,
+    issuer,
+  }: StoredAuthority): Promise<TestAuthority> {
+    return new TestAuthority(
+      await readKeyFile(keyType, privateKey),
+      new X509Certificate(certificate),
+      issuer === undefined ? undefined : await TestAuthority.restore(issuer),
+    )
+  }
+
+  /** Everything that it takes to sign as this authority: keep it to yourself. */
+  stored(): StoredAuthority {
+    const { keyType, privateKeyPem } = this.#key
+    return {
+      keyType,
+      privateKey: privateKeyPem,
+      certificate: this.certificate,
+      ...(this.#issuer === undefined ? {} : { issuer: this.#issuer.stored() }),
+    }
   }
 
   /** Makes an intermediate under this authority. */

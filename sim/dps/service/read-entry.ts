@@ -46,6 +46,7 @@ function common(json: JsonRecord, attestation: EntryAttestation): Common {
   const custom = optionalObject(json, 'customAllocationDefinition')
   const initialTwin = optionalObject(json, 'initialTwin')
   const capabilities = optionalObject(json, 'capabilities')
+  const credentialPolicyName = optionalText(json, 'credentialPolicyName')
   const iotHubs = hubNames(json['iotHubs'])
   return {
     attestation,
@@ -73,6 +74,7 @@ function common(json: JsonRecord, attestation: EntryAttestation): Common {
     ...(capabilities === undefined
       ? {}
       : { capabilities: { iotEdge: flag(capabilities, 'iotEdge', false) } }),
+    ...(credentialPolicyName === undefined ? {} : { credentialPolicyName }),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import { ServiceError } from '../../errors.ts'
 import { provisioningErrors } from '../../http/error-style.ts'
 import { readJsonObject, type JsonRecord } from '../../http/request-body.ts'
@@ -18,6 +18,7 @@ import type { Registrations } from '../registrations.ts'
 import { runBulk } from './bulk.ts'
 import { attestationJson, enrollmentJson, groupJson, registrationJson } from './entry-json.ts'
 import { answerQuery } from './page.ts'
+import { shownIn, writtenIn } from './preview-fields.ts'
 import type { CertificateKeeper } from './read-attestation.ts'
 import { readEnrollment, readGroup } from './read-entry.ts'
 
@@ -45,16 +46,23 @@ export function dpsServiceApp(parts: ServiceAppParts): ServiceApp {
   const app = createServiceApp({ errors: provisioningErrors, now, words: [0, 2] })
   app.use(authenticated(parts), requireApiVersion(serviceApiVersions))
 
-  const shown = (stored: Stored<IndividualEnrollment>): object =>
-    enrollmentJson(stored, registrations.get(stored.registrationId))
-  const write = (id: string, json: JsonRecord, ifMatch: string | undefined): Stored<IndividualEnrollment> =>
-    enrollments.write(readEnrollment(id, json, keeperOf(enrollments.entry(id))), ifMatch)
+  const shown = (context: Context<HttpEnvironment>, stored: Stored<IndividualEnrollment>): object =>
+    shownIn(context, enrollmentJson(stored, registrations.get(stored.registrationId)))
+  const shownGroup = (context: Context<HttpEnvironment>, stored: Stored<EnrollmentGroup>): object =>
+    shownIn(context, groupJson(stored))
+  const writer =
+    (context: Context<HttpEnvironment>) =>
+    (id: string, json: JsonRecord, ifMatch: string | undefined): Stored<IndividualEnrollment> => {
+      const before = enrollments.entry(id)
+      const written = writtenIn(context, json, before?.stored)
+      return enrollments.write(readEnrollment(id, written, keeperOf(before)), ifMatch)
+    }
 
   app.post('/enrollments', async (context) =>
     context.json(
       runBulk(await readJsonObject(context, largestBody), {
         exists: (id) => enrollments.get(id) !== undefined,
-        write,
+        write: writer(context),
         delete: (id, ifMatch) => {
           required(enrollments.get(id), `the enrollment "${id}"`)
           enrollments.delete(id, ifMatch)
@@ -65,7 +73,11 @@ export function dpsServiceApp(parts: ServiceAppParts): ServiceApp {
   app.post('/enrollments/query', (context) =>
     answerQuery(
       context,
-      byId(enrollments.list(), ({ registrationId }) => registrationId, shown),
+      byId(
+        enrollments.list(),
+        ({ registrationId }) => registrationId,
+        (stored) => shown(context, stored),
+      ),
       'enrollment',
     ),
   )
@@ -76,11 +88,12 @@ export function dpsServiceApp(parts: ServiceAppParts): ServiceApp {
   })
   app.put('/enrollments/:id', async (context) => {
     const json = await readJsonObject(context)
-    return context.json(shown(write(context.req.param('id'), json, context.req.header('if-match'))))
+    const written = writer(context)(context.req.param('id'), json, context.req.header('if-match'))
+    return context.json(shown(context, written))
   })
   app.get('/enrollments/:id', (context) => {
     const id = context.req.param('id')
-    return context.json(shown(required(enrollments.get(id), `the enrollment "${id}"`)))
+    return context.json(shown(context, required(enrollments.get(id), `the enrollment "${id}"`)))
   })
   app.delete('/enrollments/:id', (context) => {
     const id = context.req.param('id')
@@ -92,7 +105,11 @@ export function dpsServiceApp(parts: ServiceAppParts): ServiceApp {
   app.post('/enrollmentgroups/query', (context) =>
     answerQuery(
       context,
-      byId(groups.list(), ({ enrollmentGroupId }) => enrollmentGroupId, groupJson),
+      byId(
+        groups.list(),
+        ({ enrollmentGroupId }) => enrollmentGroupId,
+        (stored) => shownGroup(context, stored),
+      ),
       'enrollmentGroup',
     ),
   )
@@ -104,12 +121,13 @@ export function dpsServiceApp(parts: ServiceAppParts): ServiceApp {
   app.put('/enrollmentgroups/:id', async (context) => {
     const id = context.req.param('id')
     const json = await readJsonObject(context)
-    const group = readGroup(id, json, keeperOf(groups.entry(id)))
-    return context.json(groupJson(groups.write(group, context.req.header('if-match'))))
+    const before = groups.entry(id)
+    const group = readGroup(id, writtenIn(context, json, before?.stored), keeperOf(before))
+    return context.json(shownGroup(context, groups.write(group, context.req.header('if-match'))))
   })
   app.get('/enrollmentgroups/:id', (context) => {
     const id = context.req.param('id')
-    return context.json(groupJson(required(groups.get(id), `the enrollment group "${id}"`)))
+    return context.json(shownGroup(context, required(groups.get(id), `the enrollment group "${id}"`)))
   })
   app.delete('/enrollmentgroups/:id', (context) => {
     const id = context.req.param('id')

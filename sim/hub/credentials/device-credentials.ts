@@ -1,20 +1,25 @@
+import {
+  defaultPolicyName,
+  type CredentialPolicies,
+  type IssuedCredential,
+} from '../../adr/credential-policies.ts'
 import type { CloudEvents } from '../../events.ts'
-import { CredentialAuthority, type IssuedCredential } from '../../pki/credential-authority.ts'
+import type { PresentedChain } from '../../pki/presented-chain.ts'
 import { thumbprint256 } from '../../pki/thumbprint.ts'
 import type { Alarms } from '../alarms.ts'
 import type { DeviceRecord } from '../device-record.ts'
 import type { HubSession } from '../hub-session.ts'
 import { IssuedCertificates, type IssuedCertificate } from '../issued-certificates.ts'
 import type { DeviceRegistry } from '../registry.ts'
-import type { SessionStore, StoredResult } from '../session-store.ts'
 import type { CredentialAnswer } from './answer.ts'
 import { CredentialOperations, type CredentialOperation } from './operations.ts'
+import { CredentialResults, type CredentialResult } from './results.ts'
 
-/** What the hub's own certificates need of it. */
+/** What certificates that the service issues need of their hub. */
 export interface CredentialSurroundings {
   readonly hostName: string
   readonly registry: DeviceRegistry
-  readonly sessions: SessionStore
+  readonly policies: CredentialPolicies
   readonly alarms: Alarms
   readonly events: CloudEvents
   /** Milliseconds since 1970. */
@@ -23,35 +28,56 @@ export interface CredentialSurroundings {
   readonly session: (deviceId: string) => HubSession | undefined
 }
 
-/** The certificates that a hub issues to its devices itself: asked for, signed, handed over, trusted, revoked. */
+/** The certificates that the service itself issues to a hub's devices: asked for, signed, handed over, trusted, revoked. */
 export class DeviceCredentials {
   readonly operations: CredentialOperations
   readonly #hub: CredentialSurroundings
   readonly #issued = new IssuedCertificates()
-  readonly #authority: CredentialAuthority
+  readonly #results: CredentialResults
 
   constructor(hub: CredentialSurroundings) {
     this.#hub = hub
-    this.#authority = new CredentialAuthority(hub.hostName)
+    this.#results = new CredentialResults(hub.now)
     this.operations = new CredentialOperations({
       now: hub.now,
       alarms: hub.alarms,
       issue: async (deviceId, csr) => this.issue(deviceId, csr),
-      answer: (deviceId, requestId, answer, isFinal) => this.#answer(deviceId, requestId, answer, isFinal),
+      began: (deviceId) => this.#results.delete(deviceId),
+      answer: (deviceId, requestId, answer) => this.#answer(deviceId, requestId, answer),
+      ended: ({ deviceId, requestId, expiresAt }, answer) =>
+        this.#end(deviceId, requestId, answer, expiresAt),
     })
   }
 
-  /** Signs, and trusts the leaf for that device from then on. @throws RequestRefused, ServiceError 404001 */
+  /** A device has asked for a certificate; one that does not listen for answers is not heard. */
+  requested(deviceId: string, requestId: string, body: Buffer): void {
+    if (this.#listening(deviceId) !== undefined) this.operations.requested(deviceId, requestId, body)
+  }
+
+  /**
+   * Signs by the policy of the device's last certificate, and trusts the leaf for that device from then on.
+   *
+   * @throws RequestRefused, ServiceError 404001
+   */
   async issue(deviceId: string, csr: string): Promise<IssuedCredential> {
-    const { generationId } = this.#hub.registry.require(deviceId)
-    const issued = await this.#authority.issue(csr, deviceId, this.#hub.now())
-    this.#issued.add({ deviceId, generationId, thumbprint: thumbprint256(issued.leaf) })
+    const { policies, registry, now } = this.#hub
+    const policyName = this.#issued.policyOf(registry.require(deviceId)) ?? defaultPolicyName
+    const issued = await policies.issue(policyName, csr, deviceId, now())
+    this.trust(deviceId, issued)
     return issued
   }
 
-  /** Whether a leaf was issued to this very device. */
-  hasIssued(record: DeviceRecord, thumbprint: string): boolean {
-    return this.#issued.has(record, thumbprint)
+  /** Lets a device in with a leaf that was issued to it. @throws ServiceError 404001 */
+  trust(deviceId: string, { leaf, policyName }: IssuedCredential): void {
+    const { generationId } = this.#hub.registry.require(deviceId)
+    this.#issued.add({ deviceId, generationId, thumbprint: thumbprint256(leaf), policyName })
+  }
+
+  /** Whether the leaf was issued to this very device, by an authority that the hub has been told of. */
+  accepts(record: DeviceRecord, chain: PresentedChain): boolean {
+    const { leaf } = chain
+    if (leaf === undefined || !this.#issued.has(record, thumbprint256(leaf))) return false
+    return this.#hub.policies.vouchesFor(chain)
   }
 
   /** @returns how many certificates that concerns */
@@ -59,47 +85,67 @@ export class DeviceCredentials {
     return this.#issued.revoke(deviceId)
   }
 
-  /** The device listens for answers from now on: it gets the results that wait for it. */
+  /** The device listens for answers from now on: it gets the result that waits for it. */
   listens(deviceId: string): void {
-    for (const result of this.#hub.sessions.get(deviceId)?.results ?? []) this.#deliver(deviceId, result)
+    const result = this.#results.get(deviceId)
+    if (result !== undefined) this.#deliver(result)
   }
 
   /** The device is gone, and with it what it was issued and what it has asked for. */
   delete(deviceId: string): void {
     this.#issued.revoke(deviceId)
     this.operations.delete(deviceId)
+    this.#results.delete(deviceId)
   }
 
   snapshot(): {
     readonly issued: readonly IssuedCertificate[]
     readonly operations: readonly CredentialOperation[]
+    readonly results: readonly CredentialResult[]
   } {
-    return { issued: this.#issued.snapshot(), operations: this.operations.snapshot() }
-  }
-
-  restore({ issued, operations }: ReturnType<DeviceCredentials['snapshot']>): void {
-    this.#issued.restore(issued)
-    this.operations.restore(operations)
-  }
-
-  #answer(deviceId: string, requestId: string, answer: CredentialAnswer, isFinal: boolean): void {
-    const { hostName, events, sessions, session } = this.#hub
-    const { status, body } = answer
-    const topic = `$iothub/credentials/res/${status}/?$rid=${requestId}`
-    events.emit('credentialAnswered', { hub: hostName, deviceId, requestId, status, isFinal })
-    // A device that is away gets the end of its operation when it comes back with its session.
-    if (isFinal && sessions.keep(deviceId, { topic, body })) {
-      this.#deliver(deviceId, { topic, body })
-    } else if (session(deviceId)?.qosOf('credentials') !== undefined) {
-      session(deviceId)?.send(topic, body)
+    return {
+      issued: this.#issued.snapshot(),
+      operations: this.operations.snapshot(),
+      results: this.#results.snapshot(),
     }
   }
 
-  #deliver(deviceId: string, result: StoredResult): void {
-    const session = this.#hub.session(deviceId)
-    if (session?.qosOf('credentials') === undefined) return
-    session.deliver('credentials', result.topic, result.body, () => {
-      this.#hub.sessions.take(deviceId, result)
+  restore({ issued, operations, results }: ReturnType<DeviceCredentials['snapshot']>): void {
+    this.#issued.restore(issued)
+    this.operations.restore(operations)
+    this.#results.restore(results)
+  }
+
+  #answer(deviceId: string, requestId: string, answer: CredentialAnswer): void {
+    this.#report(deviceId, requestId, answer, false)
+    this.#listening(deviceId)?.send(topicOf(requestId, answer), answer.body)
+  }
+
+  #end(deviceId: string, requestId: string, answer: CredentialAnswer, expiresAt: number): void {
+    this.#report(deviceId, requestId, answer, true)
+    const result = { deviceId, topic: topicOf(requestId, answer), body: answer.body, expiresAt }
+    this.#results.keep(result)
+    this.#deliver(result)
+  }
+
+  #report(deviceId: string, requestId: string, { status }: CredentialAnswer, isFinal: boolean): void {
+    const { hostName, events } = this.#hub
+    events.emit('credentialAnswered', { hub: hostName, deviceId, requestId, status, isFinal })
+  }
+
+  #deliver(result: CredentialResult): void {
+    this.#listening(result.deviceId)?.deliver('credentials', result.topic, result.body, () => {
+      this.#results.take(result)
     })
   }
+
+  /** The connection of a device, if it hears what is answered. */
+  #listening(deviceId: string): HubSession | undefined {
+    const session = this.#hub.session(deviceId)
+    return session?.qosOf('credentials') === undefined ? undefined : session
+  }
+}
+
+function topicOf(requestId: string, { status }: CredentialAnswer): string {
+  return `$iothub/credentials/res/${status}/?$rid=${requestId}`
 }

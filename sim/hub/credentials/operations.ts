@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { IssuedCredential } from '../../pki/credential-authority.ts'
-import { derOf, RequestRefused } from '../../pki/credential-authority.ts'
+import { RequestRefused } from '../../adr/certificate-request.ts'
+import { derOf, type IssuedCredential } from '../../adr/credential-policies.ts'
 import type { Alarms } from '../alarms.ts'
 import {
   accepted,
@@ -33,8 +33,12 @@ export interface CredentialTools {
   readonly alarms: Alarms
   /** Signs, and trusts the leaf for that device from then on. @throws RequestRefused */
   issue(deviceId: string, csr: string): Promise<IssuedCredential>
-  /** `isFinal`: the device gets it also after it has come back with `clean=false`. */
-  answer(deviceId: string, requestId: string, answer: CredentialAnswer, isFinal: boolean): void
+  /** An operation has begun, in the place of all before it. */
+  began(deviceId: string): void
+  /** For whoever listens now. */
+  answer(deviceId: string, requestId: string, answer: CredentialAnswer): void
+  /** What an operation has come to: the device gets it whenever it listens. */
+  ended(operation: CredentialOperation, answer: CredentialAnswer): void
 }
 
 interface Running {
@@ -57,7 +61,7 @@ export class CredentialOperations {
   /** A device has asked for a certificate. */
   requested(deviceId: string, requestId: string, body: Buffer): void {
     const refusal = this.#begin(deviceId, requestId, body)
-    if (refusal !== undefined) this.#tools.answer(deviceId, requestId, refusal, false)
+    if (refusal !== undefined) this.#tools.answer(deviceId, requestId, refusal)
   }
 
   /** The operation of a device that is going on. */
@@ -90,20 +94,26 @@ export class CredentialOperations {
   /** @returns the refusal, or `undefined` when an operation has begun */
   #begin(deviceId: string, requestId: string, body: Buffer): CredentialAnswer | undefined {
     const refuse = (code: CredentialErrorCode, message: string, retryAfter?: number): CredentialAnswer =>
-      failed(code, message, this.#tools.now(), this.#inTheWay(deviceId, code), retryAfter)
+      failed(code, message, this.#tools.now(), info(code), retryAfter)
+    const info = (code: CredentialErrorCode): CredentialErrorInfo => {
+      if (code === 409004 || code === 409005) return this.#inTheWay(deviceId)
+      return code === 412001 && replace !== undefined ? { requestId: replace } : {}
+    }
     const request = readCertificateRequest(deviceId, body)
+    const replace = 'errorCode' in request ? undefined : request.replace
     if ('errorCode' in request) return refuse(request.errorCode, request.message)
     const fault = this.control.faults.take()
     if (fault?.kind === 'refuse') {
       return refuse(fault.errorCode, 'A fault was asked for.', fault.retryAfterSeconds)
     }
     const active = this.active(deviceId)
-    if (request.replace !== undefined && request.replace !== '*' && active?.requestId !== request.replace) {
-      return refuse(412001, `There is no active operation "${request.replace}" to replace.`)
+    if (replace !== undefined && replace !== '*' && active?.requestId !== replace) {
+      return refuse(412001, `There is no active operation "${replace}" to replace.`)
     }
-    if (active?.requestId === requestId) return refuse(409004, 'This very request is being worked on.')
-    if (active !== undefined && request.replace === undefined) {
-      return refuse(409005, 'Another operation is active; `replace` takes its place.')
+    if (active !== undefined && replace === undefined) {
+      return active.requestId === requestId
+        ? refuse(409005, 'This very request is being worked on.')
+        : refuse(409004, 'Another operation is active; `replace` takes its place.')
     }
     const wait = this.#secondsToWait(deviceId)
     if (wait > 0) return refuse(429002, 'The device has asked too often.', wait)
@@ -120,7 +130,8 @@ export class CredentialOperations {
     const expiresAt = now() + this.control.lifetimeMs
     const delayMs = fault?.kind === 'delay' ? fault.delayMs : this.control.delayMs
     this.#recent.set(deviceId, [...(this.#recent.get(deviceId) ?? []), now()])
-    this.#tools.answer(deviceId, requestId, accepted(correlationId, new Date(expiresAt).toISOString()), false)
+    this.#tools.began(deviceId)
+    this.#tools.answer(deviceId, requestId, accepted(correlationId, new Date(expiresAt).toISOString()))
     this.#run({
       deviceId,
       requestId,
@@ -147,12 +158,12 @@ export class CredentialOperations {
   }
 
   async #complete(operation: CredentialOperation): Promise<void> {
-    const { deviceId, requestId, correlationId } = operation
+    const { deviceId, correlationId } = operation
     const outcome = await this.#outcome(operation)
     // It may have been replaced meanwhile, or the device deleted.
     if (this.active(deviceId)?.correlationId !== correlationId) return
     this.#stop(deviceId)
-    this.#tools.answer(deviceId, requestId, completed(correlationId, outcome, this.#tools.now()), true)
+    this.#tools.ended(operation, completed(correlationId, outcome, this.#tools.now()))
   }
 
   async #outcome({ deviceId, csr, rejection, requestId }: CredentialOperation): Promise<CredentialOutcome> {
@@ -176,8 +187,11 @@ export class CredentialOperations {
         const message = `The issue failed: ${String(error)}`
         return { errorCode: 500001, message, info: { requestId } }
       }
-      const errorCode = error.credentialError === 'FailedToDecodeCsr' ? 400037 : 400040
-      return rejected(errorCode, error.credentialError, error.message)
+      // As it was captured of a request that is Base64 of something else.
+      if (error.credentialError === 'FailedToDecodeCsr') {
+        return rejected(400037, '400000', 'CSR did not pass verification')
+      }
+      return rejected(400040, error.credentialError, error.message)
     }
   }
 
@@ -186,9 +200,9 @@ export class CredentialOperations {
     this.#running.delete(deviceId)
   }
 
-  #inTheWay(deviceId: string, code: CredentialErrorCode): CredentialErrorInfo {
+  #inTheWay(deviceId: string): CredentialErrorInfo {
     const active = this.active(deviceId)
-    if (active === undefined || (code !== 409004 && code !== 409005)) return {}
+    if (active === undefined) return {}
     const { requestId, correlationId, expiresAt } = active
     const operationExpires = new Date(expiresAt).toISOString()
     return { correlationId, requestId, operationExpires }

@@ -1,4 +1,5 @@
 import { isObject, parseJson } from '../json.ts'
+import { credentialRequestId } from '../topics.ts'
 
 /** A request for a certificate, as far as it can be told before anything is decoded. */
 export interface CertificateRequest {
@@ -19,16 +20,22 @@ export const largestCsr = 8 * 1024
 
 /** Reads the body of `issueCertificate`. */
 export function readCertificateRequest(deviceId: string, body: Buffer): CertificateRequest | RequestMistake {
+  if (body.length === 0) return invalid('Expected a JSON object with "id" and "csr", got nothing.')
   const json = parseJson(body.toString())
   if (json === undefined) return { errorCode: 400006, message: 'The body is not JSON.' }
   if (!isObject(json)) return invalid('Expected a JSON object.')
-  const { id, csr, replace } = json
+  const { id, csr, replace, ...unknown } = json
+  const [surplus] = Object.keys(unknown)
+  if (surplus !== undefined) {
+    return invalid(`There is no field "${surplus}": expected "id", "csr" and "replace" only.`)
+  }
   if (id !== deviceId) return invalid(`"id": expected "${deviceId}", the device of this connection.`)
   if (typeof csr !== 'string' || csr === '') return invalid('"csr": expected PKCS#10 in Base64.')
   if (csr.length > largestCsr) return invalid(`"csr": at most ${largestCsr} characters, not ${csr.length}.`)
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(csr)) return invalid('"csr": expected Base64 without armour or breaks.')
-  if (replace !== undefined && (typeof replace !== 'string' || replace === '')) {
-    return invalid('"replace": expected a request id or "*".')
+  if (replace === undefined || replace === '*') return { csr, replace }
+  if (typeof replace !== 'string' || !credentialRequestId.test(replace)) {
+    return invalid('"replace": expected "*", or a request id of 4 to 36 letters, digits and inner hyphens.')
   }
   return { csr, replace }
 }
