@@ -4,6 +4,8 @@ import type { SimulatedCloud } from '../cloud.ts'
 import { TestAuthority } from '../pki/test-authority.ts'
 import type { FreshToken } from './fresh-token.ts'
 
+const quick = { baseMs: 200, capMs: 2_000 }
+
 /** Starts a device whose certificates an authority of its own issues and puts into its enrollment. */
 export async function startDevice(
   cloud: SimulatedCloud,
@@ -37,6 +39,7 @@ export async function startDevice(
       return chain
     }),
     stateFolder: join(token.folder, 'agent'),
-    policy: { debounce: { baseMs: 200, capMs: 2_000 }, retry: { baseMs: 200, capMs: 2_000 } },
+    // A story is told in seconds; a fleet is given more time, so that it does not fall upon DPS.
+    policy: { debounce: quick, retry: quick, lost: quick, busy: quick },
   })
 }

@@ -1,7 +1,8 @@
 import type { Effect } from './effects.ts'
 import type { AgentEvent, Failure } from './events.ts'
 import { absorbConnectionEvent, connectionDeadline, planConnection } from './step-connection.ts'
-import { begin, change, retryAt, type Draft } from './step-draft.ts'
+import { begin, change, type Draft } from './step-draft.ts'
+import { retryAt } from './step-retry.ts'
 import { absorbRollEvent, planRoll, requestRoll, rollDeadline } from './step-roll.ts'
 import { startUp } from './step-start.ts'
 import { afterClockChange } from './step-clock.ts'
@@ -174,7 +175,7 @@ function absorbDestroyed(draft: Draft, operation: number): void {
 }
 
 function absorbNotDestroyed(draft: Draft, destruction: Destruction, failure: Failure): void {
-  const retry = retryAt(draft, draft.state.policy.retry, destruction.attempt, failure.retryAfterMs)
+  const retry = retryAt(draft, failure, destruction.attempt, 'retry')
   const attempt = destruction.attempt + 1
   change(draft, { destruction: { ...destruction, operation: null, attempt, retryAt: retry } })
 }

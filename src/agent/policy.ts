@@ -1,17 +1,27 @@
 import { LeafkeeperError } from '../errors.ts'
-import type { Backoff, Policy } from './states.ts'
+import type { Backoff, Emergency, Policy, ScheduleName } from './states.ts'
 
 /** The part of the policy a user may set; every duration is in milliseconds. */
 export type PolicyOptions = Partial<Omit<Policy, 'dps'>>
 
 const minute = 60_000
+const hour = 60 * minute
+const day = 24 * hour
 
-/** What holds where nothing is set. */
+/**
+ * What holds where nothing is set. A device that its hub refuses, and that DPS refuses or cannot serve, begins no more
+ * than two registrations a minute, so that 500 devices stay within the 1,000 a minute that DPS takes from all of them.
+ * A larger fleet sets `debounce.baseMs` to a minute for each 500 devices, and `refusal` and `busy` likewise.
+ */
 export const defaultPolicy: Omit<Policy, 'dps'> = {
-  overlapMs: 24 * 60 * minute,
+  overlapMs: day,
   retry: { baseMs: 1_000, capMs: 5 * minute },
-  refusal: { baseMs: minute, capMs: 60 * minute },
-  debounce: { baseMs: 1_000, capMs: 30 * minute },
+  busy: { baseMs: 2 * minute, capMs: 30 * minute },
+  refusal: { baseMs: 2 * minute, capMs: hour },
+  lost: { baseMs: 5_000, capMs: 5 * minute, spread: 1 },
+  debounce: { baseMs: 10_000, capMs: 30 * minute, spread: 0.9 },
+  longestRetryAfterMs: day,
+  emergency: { lifetimeShare: 0.1, windowMs: 7 * day, longestWaitMs: 5 * minute },
   stableAfterMs: minute,
   switchGraceMs: 10_000,
   askDpsAfterAttempts: 10,
@@ -24,21 +34,39 @@ export const defaultPolicy: Omit<Policy, 'dps'> = {
  */
 export function completePolicy(options: PolicyOptions, dps: boolean): Policy {
   const policy: Policy = { ...defaultPolicy, ...options, dps }
-  for (const name of ['overlapMs', 'stableAfterMs', 'switchGraceMs'] as const)
+  for (const name of ['overlapMs', 'stableAfterMs', 'switchGraceMs', 'longestRetryAfterMs'] as const)
     requireNumber(`policy.${name}`, policy[name], 0)
   requireNumber('policy.askDpsAfterAttempts', policy.askDpsAfterAttempts, 1)
-  for (const name of ['retry', 'refusal', 'debounce'] as const) requireBackoff(`policy.${name}`, policy[name])
+  for (const name of scheduleNames) requireBackoff(`policy.${name}`, policy[name])
+  requireEmergency('policy.emergency', policy.emergency)
   return policy
 }
 
-function requireBackoff(path: string, { baseMs, capMs }: Backoff): void {
+const scheduleNames: readonly ScheduleName[] = ['retry', 'busy', 'refusal', 'lost', 'debounce']
+
+function requireBackoff(path: string, { baseMs, capMs, spread = 0 }: Backoff): void {
   requireNumber(`${path}.baseMs`, baseMs, 1)
   requireNumber(`${path}.capMs`, capMs, baseMs)
+  requireShare(`${path}.spread`, spread)
+}
+
+function requireEmergency(path: string, { lifetimeShare, windowMs, longestWaitMs }: Emergency): void {
+  requireShare(`${path}.lifetimeShare`, lifetimeShare)
+  requireNumber(`${path}.windowMs`, windowMs, 0)
+  requireNumber(`${path}.longestWaitMs`, longestWaitMs, 1)
+}
+
+function requireShare(path: string, value: number): void {
+  requireNumber(path, value, 0)
+  if (value > 1) refuse(path, 'at most 1', value)
 }
 
 function requireNumber(path: string, value: number, least: number): void {
-  if (Number.isFinite(value) && value >= least) return
+  if (!Number.isFinite(value) || value < least) refuse(path, `at least ${least}`, value)
+}
+
+function refuse(path: string, range: string, value: number): never {
   throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
-    message: `Expected ${path} to be a number of at least ${least}, got ${String(value)}.`,
+    message: `Expected ${path} to be a number of ${range}, got ${String(value)}.`,
   })
 }

@@ -78,8 +78,13 @@ export class Runner {
       throw new LeafkeeperError('JOURNAL_OTHER_DEVICE', {
         message: `Expected the journal of ${commonName}, found that of ${state.commonName}.`,
       })
-    let restored = state ?? this.#state
-    for (const event of events) restored = step(restored, event).state
+    // A journal of an older version lacks what its policy did not know of yet.
+    const complete = (policy: Policy): Policy => ({ ...this.#state.policy, ...policy })
+    let restored = state === null ? this.#state : { ...state, policy: complete(state.policy) }
+    for (const event of events) {
+      const known = event.kind === 'started' ? { ...event, policy: complete(event.policy) } : event
+      restored = step(restored, known).state
+    }
     await this.#parts.journal.begin(restored)
     this.#state = restored
   }

@@ -183,6 +183,21 @@ export interface Destruction {
 export interface Backoff {
   readonly baseMs: number
   readonly capMs: number
+  /** How much of the first delay is left to chance, 0 to 1. Later ones lie in the upper half. Default 0.5. */
+  readonly spread?: number
+}
+
+/** The schedules that failures are met with. */
+export type ScheduleName = 'retry' | 'busy' | 'refusal' | 'lost' | 'debounce'
+
+/** When the expiry of the active certificate is so near that no wait may be long. */
+export interface Emergency {
+  /** The last part of the certificate's lifetime, 0 to 1. */
+  readonly lifetimeShare: number
+  /** The longest such part, in milliseconds, for certificates that live for years. */
+  readonly windowMs: number
+  /** The longest wait meanwhile, in milliseconds; it overrides every schedule and every Retry-After. */
+  readonly longestWaitMs: number
 }
 
 /** The numbers the machine decides by. */
@@ -191,12 +206,19 @@ export interface Policy {
   readonly dps: boolean
   /** How long the old generation of an expiry roll stays on the token after the switch. */
   readonly overlapMs: number
-  /** Transient failures of network, hub, DPS, issuer and token. */
+  /** What passes and is cheap to try again: a server that cannot be reached, a token that fails. */
   readonly retry: Backoff
+  /** A service that is there and cannot serve: throttled, failing, not answering. */
+  readonly busy: Backoff
   /** Refusals: asking again helps only after somebody has changed something. */
   readonly refusal: Backoff
+  /** A connection that was up has ended, perhaps that of a whole fleet. */
+  readonly lost: Backoff
   /** Pause between the hub's `unauthorized` and the registration; doubles when it happens again. */
   readonly debounce: Backoff
+  /** The longest wait that is taken from another side's Retry-After, in milliseconds. */
+  readonly longestRetryAfterMs: number
+  readonly emergency: Emergency
   /** A connection that lasted this long forgets the failures before it. */
   readonly stableAfterMs: number
   /** How long a lost connection waits for a roll that is about to switch. */

@@ -1,5 +1,6 @@
 import type { AgentEvent, Failure } from './events.ts'
-import { begin, candidates, change, registering, retryAt, type Draft } from './step-draft.ts'
+import { begin, candidates, change, registering, type Draft } from './step-draft.ts'
+import { retryAt } from './step-retry.ts'
 import { commit } from './step-roll.ts'
 import type { AgentState, Assignment, Connection, ErrorCode, Instant } from './states.ts'
 
@@ -134,7 +135,9 @@ function absorbRegistered(draft: Draft, operation: number, assignment: Assignmen
   const { connection } = draft.state
   if (connection.phase === 'provisioning' && connection.operation === operation) {
     change(draft, { assignment })
-    return connect(draft, connection.generation, assignment, connection.attempt, connection.refused)
+    // A registration counts as a try: a hub that refuses what DPS has just assigned is met with more patience.
+    const attempt = connection.attempt + 1
+    return connect(draft, connection.generation, assignment, attempt, connection.refused)
   }
   if (connection.phase !== 'connected' || connection.registering?.operation !== operation) return
   const here = connection.assignment
@@ -188,9 +191,7 @@ function absorbLost(draft: Draft, operation: number, failure: Failure): void {
   if (connection.phase !== 'connected' || connection.operation !== operation) return
   const attempt = draft.at - connection.since >= policy.stableAfterMs ? 0 : connection.attempt + 1
   const forRoll = roll.phase === 'proving' || roll.phase === 'switching'
-  const until = forRoll
-    ? draft.at + policy.switchGraceMs
-    : retryAt(draft, policy.retry, attempt, failure.retryAfterMs)
+  const until = forRoll ? draft.at + policy.switchGraceMs : retryAt(draft, failure, attempt, 'lost')
   const { registering, generation } = connection
   if (typeof registering?.operation === 'number') {
     // The registration beside the connection goes on; it is now what the connection waits for.
@@ -214,12 +215,12 @@ function absorbLost(draft: Draft, operation: number, failure: Failure): void {
 }
 
 function absorbFailed(draft: Draft, operation: number, failure: Failure): void {
-  const { connection, policy } = draft.state
+  const { connection } = draft.state
   if (connection.phase === 'connected') {
     if (connection.moving === operation) return moveFailed(draft, connection, failure)
     if (connection.registering?.operation !== operation) return
     const { attempt } = connection.registering
-    const retry = retryAt(draft, policy.retry, attempt, failure.retryAfterMs)
+    const retry = retryAt(draft, failure, attempt)
     const again = { operation: null, attempt: attempt + 1, retryAt: retry }
     return change(draft, { connection: { ...connection, registering: failure.retryable ? again : null } })
   }
@@ -234,7 +235,7 @@ function absorbFailed(draft: Draft, operation: number, failure: Failure): void {
 /** DPS has moved the device, so the old hub has no future; the new one is tried until it answers. */
 function moveFailed(draft: Draft, connection: Connected, failure: Failure): void {
   draft.effects.push({ kind: 'closeConnection', operation: connection.operation })
-  const until = retryAt(draft, draft.state.policy.retry, connection.attempt, failure.retryAfterMs)
+  const until = retryAt(draft, failure, connection.attempt)
   const next = failure.code === 'HUB_UNAUTHORIZED' ? 'register' : 'connect'
   wait(draft, { until, next, attempt: connection.attempt + 1, code: failure.code })
 }
@@ -243,19 +244,18 @@ function connectFailed(draft: Draft, connection: Connecting, failure: Failure): 
   const { policy } = draft.state
   const attempt = connection.attempt + 1
   if (failure.code === 'HUB_UNAUTHORIZED' && policy.dps) {
-    const until = retryAt(draft, policy.debounce, connection.attempt, failure.retryAfterMs)
+    const until = retryAt(draft, failure, connection.attempt)
     return wait(draft, { until, next: 'register', attempt, code: failure.code })
   }
   if (!failure.retryable) return tryNextGeneration(draft, connection, failure)
-  const until = retryAt(draft, policy.retry, connection.attempt, failure.retryAfterMs)
+  const until = retryAt(draft, failure, connection.attempt)
   const askDps = policy.dps && attempt % policy.askDpsAfterAttempts === 0
   wait(draft, { until, next: askDps ? 'register' : 'connect', attempt, code: failure.code })
 }
 
 function registerFailed(draft: Draft, connection: Provisioning, failure: Failure): void {
-  const { policy } = draft.state
   if (!failure.retryable) return tryNextGeneration(draft, connection, failure)
-  const until = retryAt(draft, policy.retry, connection.attempt, failure.retryAfterMs)
+  const until = retryAt(draft, failure, connection.attempt)
   wait(draft, { until, next: connection.otherwise, attempt: connection.attempt + 1, code: failure.code })
 }
 
@@ -266,7 +266,7 @@ function tryNextGeneration(draft: Draft, connection: Connecting | Provisioning, 
   const next = candidates(draft).find((number) => !refused.includes(number))
   if (next === undefined) {
     const attempt = connection.attempt + 1
-    const until = retryAt(draft, state.policy.refusal, connection.attempt, failure.retryAfterMs)
+    const until = retryAt(draft, failure, connection.attempt, 'refusal')
     return change(draft, { connection: { phase: 'refused', until, attempt, code: failure.code } })
   }
   if (!state.policy.dps && state.assignment !== null)

@@ -1,5 +1,5 @@
 import type { Effect } from './effects.ts'
-import type { AgentState, Backoff, Generation, Instant, Operation } from './states.ts'
+import type { AgentState, Generation, Instant, Operation } from './states.ts'
 
 /** The step in the making: the state so far and the effects so far. It never leaves `step`. */
 export interface Draft {
@@ -28,22 +28,6 @@ export function change(draft: Draft, part: Partial<AgentState>): void {
 /** Changes one generation; the others stay as they are. */
 export function changeGenerations(draft: Draft, edit: (generation: Generation) => Generation): void {
   change(draft, { generations: draft.state.generations.map(edit) })
-}
-
-/**
- * The instant of the next try: doubles with each attempt up to the cap, and is spread over the upper half of that
- * delay, so that devices which failed together do not come back together. Never earlier than the other side asked.
- */
-export function retryAt(
-  draft: Draft,
-  backoff: Backoff,
-  attempt: number,
-  retryAfterMs: number | null,
-): Instant {
-  const full = Math.min(backoff.capMs, backoff.baseMs * 2 ** Math.min(attempt, 40))
-  const jittered = full * (0.5 + draft.entropy / 2)
-  const asked = retryAfterMs === null ? 0 : retryAfterMs * (1 + draft.entropy / 10)
-  return Math.ceil(draft.at + Math.max(jittered, asked))
 }
 
 /**

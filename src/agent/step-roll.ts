@@ -1,5 +1,6 @@
 import type { AgentEvent, Failure } from './events.ts'
-import { begin, change, changeGenerations, registering, retryAt, type Draft } from './step-draft.ts'
+import { begin, change, changeGenerations, registering, type Draft } from './step-draft.ts'
+import { dueAt, retryAt, scheduleOf } from './step-retry.ts'
 import type {
   AgentState,
   Assignment,
@@ -67,7 +68,7 @@ export function absorbRollEvent(draft: Draft, event: AgentEvent): boolean {
       return true
     case 'certificatePending':
       if (roll.phase === 'requesting') {
-        const retry = retryAt(draft, draft.state.policy.retry, 0, event.retryAfterMs)
+        const retry = dueAt(draft, 'retry', 0, event.retryAfterMs)
         change(draft, {
           roll: { ...roll, operation: null, ticket: event.ticket, attempt: 0, retryAt: retry },
         })
@@ -160,13 +161,13 @@ export function commit(draft: Draft, generation: number): void {
 
 /** The new generation stopped working and the one kept for the overlap still does: try the new one again later. */
 function returnToKept(draft: Draft, kept: number, failed: number | null): void {
-  const { roll, policy } = draft.state
+  const { roll } = draft.state
   changeGenerations(draft, (g) => (g.number === kept ? { ...g, retireAt: null } : g))
   // No roll works on the failed generation any more, so it has to leave.
   if (failed !== null && (roll.phase !== 'retiring' || roll.plan.generation !== failed))
     return condemn(draft, failed)
   if (roll.phase !== 'retiring') return
-  const proveAt = retryAt(draft, policy.refusal, 0, null)
+  const proveAt = dueAt(draft, 'refusal', 0, null)
   change(draft, { roll: { phase: 'staged', plan: roll.plan, attempt: 1, proveAt, code: 'HUB_UNAUTHORIZED' } })
 }
 
@@ -293,13 +294,12 @@ function beginSwitch(
 }
 
 function stepFailed(draft: Draft, roll: Roll, failure: Failure): void {
-  const { policy } = draft.state
   switch (roll.phase) {
     case 'generating':
     case 'requesting':
     case 'storing': {
       if (!failure.retryable) return giveUp(draft, roll.plan, failure)
-      const retry = retryAt(draft, policy.retry, roll.attempt, failure.retryAfterMs)
+      const retry = retryAt(draft, failure, roll.attempt)
       return change(draft, {
         roll: { ...roll, operation: null, attempt: roll.attempt + 1, retryAt: retry },
       })
@@ -307,9 +307,10 @@ function stepFailed(draft: Draft, roll: Roll, failure: Failure): void {
     case 'proving':
     case 'switching': {
       const { plan, attempt } = roll
-      const backoff = failure.retryable || roll.phase === 'switching' ? policy.retry : policy.refusal
+      // Every proof is a registration, and what the hub does not know yet it may know in a while.
+      const schedule = failure.code === 'HUB_UNAUTHORIZED' ? 'busy' : scheduleOf(failure)
       // Somebody asked for a registration while this one was under way: it is asked again at once.
-      const again = retryAt(draft, backoff, attempt, failure.retryAfterMs)
+      const again = retryAt(draft, failure, attempt, schedule)
       const proveAt = draft.state.reprovisionWanted ? draft.at : again
       const { code } = failure
       change(draft, { roll: { phase: 'staged', plan, attempt: attempt + 1, proveAt, code } })
@@ -323,9 +324,9 @@ function stepFailed(draft: Draft, roll: Roll, failure: Failure): void {
 
 /** The roll ends; its generation leaves the token, the active one was never touched. */
 function giveUp(draft: Draft, plan: RollPlan, failure: Failure): void {
-  const { active, policy } = draft.state
+  const { active } = draft.state
   condemn(draft, plan.generation)
-  const retry = active === null ? retryAt(draft, policy.refusal, plan.round, failure.retryAfterMs) : null
+  const retry = active === null ? retryAt(draft, failure, plan.round, 'refusal') : null
   change(draft, { roll: { phase: 'failed', plan, code: failure.code, next: null, retryAt: retry } })
 }
 

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { dpsPolicy, DrivenMachine, failure, hubA } from '../support/machine.ts'
-import { unauthorized, dpsRefuses, network, connected, storing, proving } from '../support/machine-stages.ts'
+import {
+  unauthorized,
+  dpsRefuses,
+  network,
+  connected,
+  steady,
+  storing,
+  proving,
+} from '../support/machine-stages.ts'
 
 describe('a hub that cuts the session when DPS rewrites its record', () => {
   it('leaves the roll to connect with the new generation', () => {
@@ -43,9 +51,9 @@ describe('one registration at a time', () => {
 
 describe('waiting', () => {
   it('doubles, is spread, and never outlasts the cap', () => {
-    const machine = connected()
-    machine.entropy = 0
+    const machine = steady()
     machine.disconnected().wake()
+    machine.entropy = 0
     const delays: number[] = []
     for (let attempt = 0; attempt < 12; attempt += 1) {
       machine.fails('connectHub', network)
@@ -54,7 +62,7 @@ describe('waiting', () => {
       machine.wake()
       if (machine.state.connection.phase === 'provisioning') machine.fails('register', network).wake()
     }
-    expect(delays.slice(0, 4)).toEqual([1_000, 2_000, 4_000, 8_000])
+    expect(delays.slice(0, 4)).toEqual([500, 1_000, 2_000, 4_000])
     expect(Math.max(...delays)).toBe(150_000)
   })
 
@@ -65,8 +73,8 @@ describe('waiting', () => {
   })
 
   it('asks DPS where the device belongs when its hub cannot be reached for long', () => {
-    const machine = connected().disconnected().wake()
-    for (let attempt = 1; attempt < 10; attempt += 1) machine.fails('connectHub', network).wake()
+    const machine = steady().disconnected().wake()
+    for (let attempt = 1; attempt <= 10; attempt += 1) machine.fails('connectHub', network).wake()
     expect(machine.open.map((effect) => effect.kind)).toEqual(['register'])
   })
 
@@ -87,7 +95,7 @@ describe('waiting', () => {
     for (let round = 0; round < 5; round += 1) machine.disconnected().wake().hubConnected()
     machine.at += dpsPolicy.stableAfterMs
     machine.disconnected()
-    expect((machine.state.wakeAt ?? 0) - machine.at).toBe(dpsPolicy.retry.baseMs * 0.75)
+    expect((machine.state.wakeAt ?? 0) - machine.at).toBe(dpsPolicy.lost.baseMs * 0.5)
   })
 })
 

@@ -29,6 +29,15 @@ describe('a policy', () => {
     [{ retry: { baseMs: 0, capMs: 10 } }, 'policy.retry.baseMs'],
     [{ refusal: { baseMs: 100, capMs: 10 } }, 'policy.refusal.capMs'],
     [{ debounce: { baseMs: 1, capMs: Number.POSITIVE_INFINITY } }, 'policy.debounce.capMs'],
+    [
+      { lost: { baseMs: 1, capMs: 1, spread: 1.1 } },
+      'policy.lost.spread to be a number of at most 1, got 1.1',
+    ],
+    [{ busy: { baseMs: 1, capMs: 1, spread: -0.1 } }, 'policy.busy.spread'],
+    [{ longestRetryAfterMs: -1 }, 'policy.longestRetryAfterMs'],
+    [{ emergency: { ...defaultPolicy.emergency, lifetimeShare: 2 } }, 'policy.emergency.lifetimeShare'],
+    [{ emergency: { ...defaultPolicy.emergency, windowMs: Number.NaN } }, 'policy.emergency.windowMs'],
+    [{ emergency: { ...defaultPolicy.emergency, longestWaitMs: 0 } }, 'policy.emergency.longestWaitMs'],
   ]
 
   it.each(wrong)('%j is refused by name', (options, path) => {

@@ -42,7 +42,7 @@ describe.skipIf(isRealAzure)('O4: the hub itself issues the certificate', () => 
       issuer,
       stateFolder,
       // The request takes the device's connection over: the device lets the hub answer before it comes back.
-      policy: { ...quickPolicy, retry: slower, debounce: slower },
+      policy: { ...quickPolicy, retry: slower, lost: slower, debounce: slower },
     })
     onTestFinished(() => agent.stop())
     await agent.connected()

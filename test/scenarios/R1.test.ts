@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createEnrollingWorld, hubThumbprint, next } from '../support/world.ts'
+import { createEnrollingWorld, hubThumbprint, next, quickPolicy } from '../support/world.ts'
 
 describe('R1: on unauthorized, the device goes back through DPS by itself', () => {
   it('comes back after the hub has lost its record, and delivers what was sent meanwhile', async () => {
@@ -44,11 +44,7 @@ describe('R1: on unauthorized, the device goes back through DPS by itself', () =
     const world = await createEnrollingWorld('device-r1c')
     const { cloud } = world
     const agent = await world.startAgent('device-r1c', {
-      policy: {
-        retry: { baseMs: 10, capMs: 20 },
-        debounce: { baseMs: 10, capMs: 20 },
-        refusal: { baseMs: 50, capMs: 50 },
-      },
+      policy: { ...quickPolicy, refusal: { baseMs: 50, capMs: 50 } },
     })
     await agent.connected()
     const hub = cloud.hub(agent.state.assignment?.hub ?? '')

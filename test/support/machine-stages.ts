@@ -7,6 +7,12 @@ export const network = failure('NETWORK_UNREACHABLE', true)
 
 export const fresh = (): DrivenMachine => new DrivenMachine()
 export const connected = (): DrivenMachine => fresh().bootstrapped()
+/** Connected for long enough that what failed before is forgotten. */
+export const steady = (): DrivenMachine => {
+  const machine = connected()
+  machine.at += machine.state.policy.stableAfterMs
+  return machine
+}
 export const requesting = (): DrivenMachine => connected().roll().generated()
 export const storing = (): DrivenMachine => requesting().issued()
 export const proving = (): DrivenMachine => storing().stored()

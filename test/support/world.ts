@@ -16,6 +16,8 @@ import { createTestHsm, type TestHsm } from './softhsm.ts'
 /** Short delays, so that retries take no time; the schedule itself is tested on the machine alone. */
 export const quickPolicy: PolicyOptions = {
   retry: { baseMs: 20, capMs: 200 },
+  busy: { baseMs: 20, capMs: 200 },
+  lost: { baseMs: 20, capMs: 200 },
   refusal: { baseMs: 60_000, capMs: 60_000 },
   debounce: { baseMs: 20, capMs: 200 },
 }
