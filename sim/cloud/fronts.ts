@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 import { isServicePath } from '../dps/either-app.ts'
-import { managementApp } from '../dps/management-app.ts'
+import { managementApp } from '../management/management-app.ts'
 import { parseDpsUserName } from '../dps/request.ts'
 import type { Trouble } from '../faults/faults.ts'
 import { mqttTrouble } from '../faults/mqtt-trouble.ts'
@@ -13,7 +13,7 @@ import { hubServiceApp } from '../hub/service/hub-service.ts'
 import { parseHubUserName } from '../hub/user-name.ts'
 import { MqttFront, type Route } from '../mqtt/mqtt-front.ts'
 import { ConnectRefused } from '../mqtt/session.ts'
-import { dpsDomain, managementHost, serviceHost } from './host-names.ts'
+import { dpsDomain, hubHostName, managementHost, serviceHost } from './host-names.ts'
 import type { CloudServices } from './services.ts'
 
 /** How the services are reached. */
@@ -80,10 +80,9 @@ function mountServices(
     managementErrors,
     managementApp({
       token: managementToken,
-      certificatesOf: (type, name) =>
-        type === 'provisioningservices' && `${name}.${dpsDomain}`.toLowerCase() === serviceHost
-          ? dps.certificates
-          : undefined,
+      ofProvisioningService: (name) =>
+        `${name}.${dpsDomain}`.toLowerCase() === serviceHost ? dps.certificates : undefined,
+      ofHub: (name) => hubs.get(hubHostName(name))?.certificates,
       now,
     }),
   )

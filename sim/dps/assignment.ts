@@ -5,7 +5,7 @@ import { thumbprint256 } from '../pki/thumbprint.ts'
 import { allocate, linkedHub } from './allocation.ts'
 import type { Attestation } from './attestation.ts'
 import type { InitialTwin } from './enrollment.ts'
-import { newEtag } from './etag.ts'
+import { newEtag } from '../etag.ts'
 import type { LinkedHub, LinkedHubs } from './linked-hubs.ts'
 import type { Registrations, RegistrationState, Substatus } from './registrations.ts'
 

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { CredentialPolicies } from '../adr/credential-policies.ts'
 import { ServiceError } from '../errors.ts'
-import type { CertificateStore } from './certificates/certificate-store.ts'
-import { readAnyCertificate } from './certificates/read-certificate.ts'
+import type { CertificateStore } from '../certificates/certificate-store.ts'
+import { readAnyCertificate } from '../certificates/read-certificate.ts'
 import {
   isTyped,
   type EnrollmentGroup,

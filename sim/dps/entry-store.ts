@@ -1,6 +1,6 @@
 import { randomUUID, type X509Certificate } from 'node:crypto'
 import { ServiceError } from '../errors.ts'
-import { requireMatch } from './etag.ts'
+import { requireMatch } from '../etag.ts'
 import { readCertificate } from '../pki/certificate.ts'
 import { thumbprint256 } from '../pki/thumbprint.ts'
 import {

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto'
+import type { CertificateStore } from '../certificates/certificate-store.ts'
 import type { SimulatedProvisioningService } from '../dps/provisioning-service.ts'
 import type { SimulatedHub } from '../hub/hub.ts'
 import type { FaultEffects } from './faults.ts'
@@ -106,16 +107,21 @@ export class CloudEffects implements FaultEffects {
       const names = dps.certificates.list().map((one) => one.name)
       throw new RangeError(`DPS has no certificate "${name}": expected one of ${names.join(', ')}.`)
     }
-    const pem = new X509Certificate(Buffer.from(known.certificate, 'base64')).toString()
-    dps.certificates.delete(name, '*')
-    const trusting = [...hubs.values()].filter(({ trustedAuthorities }) => trustedAuthorities.delete(pem))
-    return () => {
-      dps.certificates.restore([...dps.certificates.list(), known])
-      for (const { trustedAuthorities } of trusting) trustedAuthorities.add(pem)
-    }
+    const authority = new X509Certificate(Buffer.from(known.certificate, 'base64'))
+    const stores = [dps.certificates, ...[...hubs.values()].map(({ certificates }) => certificates)]
+    const undo = stores.map((store) => withdraw(store, authority))
+    return () => undo.forEach((act) => act())
   }
 }
 
 function nothing(): void {
   // Met request by request.
+}
+
+/** Takes an authority away. @returns what puts it back, under its name and verified as it was */
+function withdraw(store: CertificateStore, authority: X509Certificate): () => void {
+  const named = store.named(authority)
+  if (named === undefined) return nothing
+  store.delete(named.name, named.etag)
+  return () => store.restore([...store.list().filter(({ name }) => name !== named.name), named])
 }

@@ -2,7 +2,7 @@ import { sasRefusal } from '../http/sas.ts'
 import { commonNameOf, isValidAt } from '../pki/certificate.ts'
 import type { PresentedChain } from '../pki/presented-chain.ts'
 import { thumbprint1, thumbprint256 } from '../pki/thumbprint.ts'
-import type { TrustedAuthorities } from '../pki/trusted-authorities.ts'
+import type { TrustedAuthorities } from './trusted-authorities.ts'
 import type { DeviceRecord, X509Thumbprint } from './device-record.ts'
 
 /** Why a hub does not let a device in. The code is the one Azure logs; the device only sees CONNACK 5. */

@@ -1,6 +1,6 @@
 import type { CredentialPolicies } from '../adr/credential-policies.ts'
+import { CertificateStore } from '../certificates/certificate-store.ts'
 import type { CloudEvents } from '../events.ts'
-import { TrustedAuthorities } from '../pki/trusted-authorities.ts'
 import { AccessPolicies } from './access-policies.ts'
 import { Alarms } from './alarms.ts'
 import type { DoorRules } from './authentication.ts'
@@ -19,6 +19,7 @@ import { twinJson } from './service/device-json.ts'
 import { SessionStore } from './session-store.ts'
 import { TelemetryLog } from './telemetry.ts'
 import type { DeviceSubscription } from './topics.ts'
+import { TrustedAuthorities } from './trusted-authorities.ts'
 
 /** What a hub does with a live connection whose certificate no longer fits the device record. */
 export type OnRecordReplaced = 'keep-session' | 'cut-session'
@@ -40,7 +41,10 @@ export interface HubOptions {
  */
 export class HubParts {
   readonly policies = new AccessPolicies()
-  readonly trustedAuthorities = new TrustedAuthorities()
+  /** Authorities by name, verified or not. */
+  readonly certificates: CertificateStore
+  /** The same, as those who have verified them already see it. */
+  readonly trustedAuthorities: TrustedAuthorities
   readonly registry: DeviceRegistry
   readonly connections: DeviceConnections
   /** Sessions that outlive a connection. */
@@ -61,6 +65,8 @@ export class HubParts {
     const registry = new DeviceRegistry(now, (before, after) => this.#recordChanged(before, after))
     const session = (deviceId: string): HubSession | undefined => this.connections.session(deviceId)
     this.alarms = alarms
+    this.certificates = new CertificateStore(now)
+    this.trustedAuthorities = new TrustedAuthorities(this.certificates)
     this.registry = registry
     this.telemetry = new TelemetryLog(hostName, now)
     this.methods = new DirectMethods({

@@ -1,3 +1,4 @@
+import type { NamedCertificate } from '../certificates/certificate-store.ts'
 import type { AccessPolicy } from './access-policies.ts'
 import type { QueuedMessage } from './cloud-to-device.ts'
 import type { CredentialOperation } from './credentials/operations.ts'
@@ -19,6 +20,5 @@ export interface HubSnapshot {
   readonly operations: readonly CredentialOperation[]
   readonly results: readonly CredentialResult[]
   readonly jobs: JobsSnapshot
-  /** As PEM. */
-  readonly trustedAuthorities: readonly string[]
+  readonly certificates: readonly NamedCertificate[]
 }

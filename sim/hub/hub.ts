@@ -1,6 +1,6 @@
 import type { IssuedCredential } from '../adr/credential-policies.ts'
+import type { CertificateStore } from '../certificates/certificate-store.ts'
 import type { MqttService, RefusalCode } from '../mqtt/session.ts'
-import type { TrustedAuthorities } from '../pki/trusted-authorities.ts'
 import type { AccessPolicies } from './access-policies.ts'
 import type { CloudMessage } from './cloud-to-device.ts'
 import type { CredentialOperations } from './credentials/operations.ts'
@@ -11,6 +11,7 @@ import type { JsonObject } from './json.ts'
 import type { MethodCall, MethodResult } from './methods.ts'
 import type { DeviceRegistry } from './registry.ts'
 import type { TelemetryMessage } from './telemetry.ts'
+import type { TrustedAuthorities } from './trusted-authorities.ts'
 import type { StoredTwin, Twin, TwinChange } from './twin.ts'
 
 /**
@@ -29,7 +30,9 @@ import type { StoredTwin, Twin, TwinChange } from './twin.ts'
 export class SimulatedHub {
   readonly hostName: string
   readonly registry: DeviceRegistry
-  /** Where devices of the kind `certificateAuthority` may come from. */
+  /** Authorities by name, verified or not. */
+  readonly certificates: CertificateStore
+  /** Those of them that are verified: where devices of the kind `certificateAuthority` may come from. */
   readonly trustedAuthorities: TrustedAuthorities
   /** Who may do what over the REST API. */
   readonly policies: AccessPolicies
@@ -46,6 +49,7 @@ export class SimulatedHub {
     this.hostName = options.hostName
     this.now = options.now
     this.registry = parts.registry
+    this.certificates = parts.certificates
     this.trustedAuthorities = parts.trustedAuthorities
     this.policies = parts.policies
     this.credentials = parts.credentials.operations
@@ -201,7 +205,7 @@ export class SimulatedHub {
       sessions: this.#parts.sessions.snapshot(),
       ...this.#parts.credentials.snapshot(),
       jobs: this.jobs.snapshot(),
-      trustedAuthorities: this.trustedAuthorities.list(),
+      certificates: this.certificates.snapshot(),
     }
   }
 
@@ -215,7 +219,7 @@ export class SimulatedHub {
     this.#parts.sessions.restore(snapshot.sessions)
     this.#parts.credentials.restore(snapshot)
     this.jobs.restore(snapshot.jobs)
-    for (const pem of snapshot.trustedAuthorities) this.trustedAuthorities.add(pem)
+    this.certificates.restore(snapshot.certificates)
   }
 
   /** Ends every call and every job that waits. */

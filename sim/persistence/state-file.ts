@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { open, readFile, rename } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 
-const format = 'leafkeeper-sim 1'
+const format = 'leafkeeper-sim 2'
 
 /**
  * One JSON value in one file: a line with the format and the SHA-256 of the rest, then the JSON. It is replaced as a

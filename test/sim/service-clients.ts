@@ -16,7 +16,7 @@ export function provisioningService(
   return client
 }
 
-/** What `Microsoft.Devices/provisioningServices/{name}/certificates` is asked. */
+/** What `Microsoft.Devices/{kind}/{name}/certificates` is asked. */
 export interface ManagementRequest {
   readonly method?: string
   /** Behind `/certificates`. */
@@ -24,17 +24,42 @@ export interface ManagementRequest {
   readonly body?: unknown
   readonly ifMatch?: string
   readonly token?: string
+  readonly apiVersion?: string
 }
 
 /** Calls the management API for the certificates of DPS. */
 export async function dpsCertificates(
   cloud: SimulatedCloud,
-  { method = 'GET', path = '', body, ifMatch, token = cloud.managementToken }: ManagementRequest = {},
+  request: ManagementRequest = {},
+): Promise<RawAnswer> {
+  return certificates(cloud, 'provisioningServices/leafkeeper', { apiVersion: '2022-12-12', ...request })
+}
+
+/** Calls the management API for the certificates of a hub. */
+export async function hubCertificates(
+  cloud: SimulatedCloud,
+  hub: string,
+  request: ManagementRequest = {},
+): Promise<RawAnswer> {
+  return certificates(cloud, `IotHubs/${hub}`, { apiVersion: '2023-06-30', ...request })
+}
+
+async function certificates(
+  cloud: SimulatedCloud,
+  resource: string,
+  {
+    method = 'GET',
+    path = '',
+    body,
+    ifMatch,
+    token = cloud.managementToken,
+    apiVersion = '',
+  }: ManagementRequest,
 ): Promise<RawAnswer> {
   return rawHttp(cloud, {
     host: 'management.azure.com',
     method,
-    path: `/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/leafkeeper/certificates${path}?api-version=2022-12-12`,
+    path: `/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/${resource}/certificates${path}?api-version=${apiVersion}`,
     headers: { authorization: `Bearer ${token}`, ...(ifMatch === undefined ? {} : { 'if-match': ifMatch }) },
     ...(body === undefined ? {} : { body }),
   })

@@ -1,10 +1,10 @@
-/** The certificates of DPS over Azure's management API: add, prove possession, delete. */
+/** The certificates of DPS or of a hub over Azure's management API: add, prove possession, delete. */
 import { request, type Agent } from 'node:https'
 import { generateKeyFile, type TestAuthority } from 'leafkeeper-sim'
 
 /** Where the management API is asked, and by whom. */
 export interface ManagementAccess {
-  /** `/subscriptions/.../providers/Microsoft.Devices/provisioningServices/NAME` */
+  /** `/subscriptions/.../providers/Microsoft.Devices/provisioningServices/NAME`, or `.../IotHubs/NAME` */
   readonly resource: string
   readonly token: string
   readonly agent?: Agent
@@ -15,7 +15,7 @@ interface Answer {
   readonly properties: { readonly isVerified?: boolean; readonly verificationCode?: string }
 }
 
-/** Certificates of authorities, as the owner of a provisioning service keeps them. */
+/** Certificates of authorities, as the owner of a provisioning service or of a hub keeps them. */
 export class AuthorityCertificates {
   readonly #access: ManagementAccess
 
@@ -57,9 +57,10 @@ export class AuthorityCertificates {
   ): Promise<Answer> {
     const { resource, token, agent } = this.#access
     const text = body === undefined ? '' : JSON.stringify(body)
+    const version = /\/IotHubs\//i.test(resource) ? '2023-06-30' : '2022-12-12'
     return new Promise((resolve, reject) => {
       const sent = request(
-        `https://management.azure.com${resource}/certificates${path}?api-version=2022-12-12`,
+        `https://management.azure.com${resource}/certificates${path}?api-version=${version}`,
         {
           method,
           ...(agent === undefined ? {} : { agent }),

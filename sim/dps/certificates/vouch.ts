@@ -1,7 +1,6 @@
-import { thumbprint1 } from '../../pki/thumbprint.ts'
 import { isTyped, type EnrollmentGroup } from '../enrollment.ts'
-import type { CertificateStore } from './certificate-store.ts'
-import { readAnyCertificate } from './read-certificate.ts'
+import type { CertificateStore } from '../../certificates/certificate-store.ts'
+import { readAnyCertificate } from '../../certificates/read-certificate.ts'
 
 /**
  * Adds the authorities of a group as verified ones, under their thumbprints. For the typed API, whose callers hold
@@ -12,12 +11,7 @@ export function vouchFor({ attestation }: EnrollmentGroup, certificates: Certifi
   for (const pem of [attestation.primary, attestation.secondary]) {
     const authority = readable(pem)
     if (authority?.ca !== true || certificates.anchors(authority)) continue
-    const known = certificates.list().find(({ thumbprint }) => thumbprint === thumbprint1(authority))
-    certificates.put(
-      known?.name ?? `authority-${thumbprint1(authority).toLowerCase()}`,
-      authority.toString(),
-      true,
-    )
+    certificates.vouchFor(authority)
   }
 }
 

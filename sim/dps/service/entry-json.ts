@@ -1,4 +1,4 @@
-import { readAnyCertificate } from '../certificates/read-certificate.ts'
+import { readAnyCertificate } from '../../certificates/read-certificate.ts'
 import { certificateInfo } from '../certificates/certificate-info.ts'
 import {
   isTyped,

@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto'
 import { ServiceError } from '../../errors.ts'
 import { isRecord, type JsonRecord } from '../../http/request-body.ts'
-import { readAnyCertificate } from '../certificates/read-certificate.ts'
+import { readAnyCertificate } from '../../certificates/read-certificate.ts'
 import type { EntryAttestation, X509Attestation } from '../enrollment.ts'
 
 /** Finds a certificate that the present entry has, by its SHA-256 thumbprint. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { ServiceError } from '../errors.ts'
+import { ServiceError } from './errors.ts'
 
 /** A new ETag as DPS makes them: a quoted GUID in Base64. */
 export function newEtag(): string {

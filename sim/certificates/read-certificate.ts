@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { ServiceError } from '../../errors.ts'
+import { ServiceError } from '../errors.ts'
 
 /**
  * Reads a certificate in any of the forms that Azure's APIs take: PEM, or PEM or DER in Base64.

@@ -1,8 +1,8 @@
 import { randomBytes, X509Certificate } from 'node:crypto'
-import { ServiceError } from '../../errors.ts'
-import { commonNameOf, isValidAt } from '../../pki/certificate.ts'
-import { hasSigned } from '../../pki/presented-chain.ts'
-import { thumbprint1, thumbprint256 } from '../../pki/thumbprint.ts'
+import { ServiceError } from '../errors.ts'
+import { commonNameOf, isValidAt } from '../pki/certificate.ts'
+import { hasSigned } from '../pki/presented-chain.ts'
+import { thumbprint1, thumbprint256 } from '../pki/thumbprint.ts'
 import { newEtag, requireMatch } from '../etag.ts'
 import { readAnyCertificate } from './read-certificate.ts'
 
@@ -60,8 +60,8 @@ export class CertificateStore {
       throw new ServiceError(400, 400021, `"${certificate.subject}" is no certificate of an authority.`)
     }
     const thumbprint = thumbprint1(certificate)
-    const other = this.list().find((one) => one.thumbprint === thumbprint && one.name !== before?.name)
-    if (other !== undefined) {
+    const other = this.named(certificate)
+    if (other !== undefined && other.name !== before?.name) {
       throw new ServiceError(
         409,
         409020,
@@ -80,6 +80,21 @@ export class CertificateStore {
       updated: at,
       etag: newEtag(),
     })
+  }
+
+  /**
+   * Adds an authority as a verified one, under its thumbprint unless it has a name already. For callers that hold its
+   * key anyway; the REST API asks for a proof of possession.
+   */
+  vouchFor(authority: X509Certificate): NamedCertificate {
+    const name = this.named(authority)?.name ?? `authority-${thumbprint1(authority).toLowerCase()}`
+    return this.put(name, authority.toString(), true)
+  }
+
+  /** An authority under the name it has here, verified or not. */
+  named(authority: X509Certificate): NamedCertificate | undefined {
+    const thumbprint = thumbprint1(authority)
+    return this.list().find((one) => one.thumbprint === thumbprint)
   }
 
   get(name: string): NamedCertificate | undefined {
@@ -128,13 +143,17 @@ export class CertificateStore {
     return isValidAt(certificate, this.#now()) ? certificate : undefined
   }
 
+  /** All that are verified, and valid now. */
+  allVerified(): readonly X509Certificate[] {
+    return this.list().flatMap(({ name }) => this.verified(name) ?? [])
+  }
+
   /** Whether an authority is one of the verified ones, or was signed by one of them. */
   anchors(authority: X509Certificate): boolean {
     const thumbprint = thumbprint256(authority)
-    return this.list().some(({ name }) => {
-      const known = this.verified(name)
-      return known !== undefined && (thumbprint256(known) === thumbprint || hasSigned(known, authority))
-    })
+    return this.allVerified().some(
+      (known) => thumbprint256(known) === thumbprint || hasSigned(known, authority),
+    )
   }
 
   snapshot(): readonly NamedCertificate[] {
