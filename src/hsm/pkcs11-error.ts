@@ -30,13 +30,15 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   CKR_CRYPTOKI_NOT_INITIALIZED: 'HSM_CLOSED',
 }
 
-/** The session or the login is gone: a new session, and a new login with the PIN that was accepted, can help. */
+/** Session or login are gone or of no use: a new session, and a new login with the PIN that was accepted, can help. */
 const lostNames = new Set([
   'CKR_SESSION_CLOSED',
   'CKR_SESSION_HANDLE_INVALID',
   'CKR_DEVICE_REMOVED',
   'CKR_TOKEN_NOT_PRESENT',
   'CKR_USER_NOT_LOGGED_IN',
+  // An operation that a failed call has left behind: PKCS#11 v2.40 has no way to end it but to leave the session.
+  'CKR_OPERATION_ACTIVE',
 ])
 
 const staleNames = new Set(['CKR_OBJECT_HANDLE_INVALID', 'CKR_KEY_HANDLE_INVALID'])
@@ -48,7 +50,7 @@ export function ckrName(thrown: unknown): string | undefined {
   return thrown instanceof Error ? /\bCKR_[A-Z0-9_]+/.exec(thrown.message)?.[0] : undefined
 }
 
-/** Whether the session or the login was lost. */
+/** Whether the session or the login was lost, or cannot be used any more. */
 export function isSessionLost(thrown: unknown): boolean {
   return lostNames.has(ckrName(thrown) ?? '')
 }
