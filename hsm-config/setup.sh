@@ -3,13 +3,18 @@
 # May be run again and again; it changes only what is missing.
 #
 #   hsm-config/setup.sh           do it
+#   hsm-config/setup.sh --bench   do it, with mosquitto, which the benchmark compares with
 #   hsm-config/setup.sh --check   only say what is missing, and exit with 1 if something is
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 profile="$root/hsm-config/softhsm.json"
 check_only=false
-[ "${1:-}" = --check ] && check_only=true
+for_bench=false
+case "${1:-}" in
+  --check) check_only=true ;;
+  --bench) for_bench=true ;;
+esac
 
 say() { printf '%s\n' "$*"; }
 fail() {
@@ -61,6 +66,8 @@ missing_packages() {
   find_first engine >/dev/null || say libengine-pkcs11-openssl
   command -v pkcs11-tool >/dev/null || say opensc
   command -v openssl >/dev/null || say openssl
+  # Debian keeps it where only root's PATH leads.
+  if $for_bench && ! PATH="$PATH:/usr/sbin" command -v mosquitto >/dev/null; then say mosquitto; fi
   # A compiler is needed only while pkcs11js is not built.
   if ! pkcs11js_works; then
     command -v python3 >/dev/null || say python3

@@ -1,6 +1,7 @@
 import { runCommand } from '../story/command.ts'
 import { freshToken } from '../story/fresh-token.ts'
 import { measureBlackout } from './blackout.ts'
+import { measureBroker } from './broker.ts'
 import { measureHandshakes } from './handshake.ts'
 
 const usage = `Usage: npm run bench [-- --json]
@@ -22,11 +23,14 @@ await runCommand(usage, async ({ json }) => {
     const kept = await measureBlackout(token.options, 'keep-session')
     note('Rolls, hub cuts the old session when DPS rewrites its record ...')
     const cut = await measureBlackout(token.options, 'cut-session')
+    note('A simulated hub against mosquitto ...')
+    const broker = await measureBroker()
     const figures = {
       ...handshakes,
       ...kept,
       blackoutCutMs: cut.blackoutMs,
       blackoutCutRatio: cut.blackoutRatio,
+      ...broker,
     }
     const rounded = Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, round(value)]))
     process.stdout.write(json ? `${JSON.stringify(rounded)}\n` : inWords(rounded))
@@ -49,6 +53,8 @@ function inWords(figures: Readonly<Record<string, number>>): string {
     ['  against the plain open()', 'blackoutRatio'],
     ['roll at a hub that cuts the old session, ms', 'blackoutCutMs'],
     ['  against the plain open()', 'blackoutCutRatio'],
+    ['simulated hub : mosquitto, connects a second', 'simConnectRatio'],
+    ['  QoS 1 messages a second', 'simMessageRatio'],
   ]
   return `${rows.map(([title, name]) => `${title.padEnd(48)}${String(figures[name])}`).join('\n')}\n`
 }
