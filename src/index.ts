@@ -17,6 +17,7 @@ export type {
   RollMode,
 } from './agent/states.ts'
 export type { DeviceId, KeyId, Pem, Thumbprint } from './brands.ts'
+export type { CredentialAnswer, CredentialChannel, StopListening } from './credential-channel.ts'
 export { errorTable } from './error-table.ts'
 export { LeafkeeperError, type ErrorCode, type LeafkeeperErrorDetails } from './errors.ts'
 export { initialiseToken, type NewToken } from './hsm/initialise-token.ts'
@@ -39,6 +40,7 @@ export { hubOverMqtt, type HubOptions } from './hub/hub-over-mqtt.ts'
 export type {
   DeviceMessage,
   HubConnection,
+  HubTarget,
   HubTransport,
   MethodAnswer,
   MethodHandler,
@@ -49,6 +51,8 @@ export type { OutboxOptions } from './hub/outbox.ts'
 export { commandIssuer, type CommandIssuerOptions } from './issuer/command-issuer.ts'
 export { folderIssuer, type FolderIssuerOptions } from './issuer/folder-issuer.ts'
 export { functionIssuer, type IssuerFunctions } from './issuer/function-issuer.ts'
+export { hubIssuer, type HubIssuerOptions } from './issuer/hub-issuer.ts'
+export { issuerByReason, type IssuersByReason } from './issuer/issuer-by-reason.ts'
 export type { IssueAnswer, IssueRequest, Issuer } from './issuer/issuer.ts'
 export { dpsOverMqtt, type DpsOptions } from './provisioning/dps-over-mqtt.ts'
 export type { ProvisioningService, Registration } from './provisioning/provisioning-service.ts'

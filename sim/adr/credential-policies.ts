@@ -1,4 +1,6 @@
+import { Next } from '../faults/next.ts'
 import { readCertificate } from '../pki/certificate.ts'
+import { generateKeyFile } from '../pki/keys.ts'
 import { hasSigned, type PresentedChain } from '../pki/presented-chain.ts'
 import { TestAuthority, type StoredAuthority } from '../pki/test-authority.ts'
 import { decodeCertificateRequest, requireProofOfPossession, RequestRefused } from './certificate-request.ts'
@@ -43,6 +45,8 @@ const day = 24 * 60 * 60 * 1000
  * ```
  */
 export class CredentialPolicies {
+  /** What the next certificates are wrong in: they certify a key that nobody has asked for. */
+  readonly mistakes = new Next<'other-key'>()
   readonly #policies = new Map<string, StoredPolicy>()
   readonly #authorities = new Map<string, Promise<TestAuthority>>()
   #root: Promise<TestAuthority> | undefined
@@ -109,8 +113,10 @@ export class CredentialPolicies {
       throw new RequestRefused('PolicyNotFound', `There is no credential policy "${policyName}".`)
     }
     const issuer = await this.#authorityOf(policy)
+    const mistake = this.mistakes.take()
     const leaf = await issuer.issueLeaf({
       csr: request.toString('pem'),
+      ...(mistake === undefined ? {} : { publicKey: (await generateKeyFile()).publicKey }),
       notBefore: new Date(now - day),
       notAfter: new Date(now + policy.validityDays * day),
     })

@@ -48,7 +48,7 @@ export function createServices(options: CloudOptions, state: CloudState | undefi
     events,
     now,
   })
-  const effects = new CloudEffects({ dps, hubs, hostNameOf: hubHostName })
+  const effects = new CloudEffects({ credentialPolicies, dps, hubs, hostNameOf: hubHostName })
   const faults = new Faults(options.seed ?? 1, effects)
   if (state !== undefined) {
     credentialPolicies.restore(state.credentialPolicies)

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import type { CertificateStore } from '../certificates/certificate-store.ts'
+import type { CredentialPolicies } from '../adr/credential-policies.ts'
 import type { SimulatedProvisioningService } from '../dps/provisioning-service.ts'
 import type { SimulatedHub } from '../hub/hub.ts'
 import type { FaultEffects } from './faults.ts'
@@ -7,6 +8,7 @@ import { parseFaultName, type CloudFault, type FaultSettings } from './names.ts'
 
 /** What the faults of a whole cloud act on. */
 export interface CloudParts {
+  readonly credentialPolicies: CredentialPolicies
   readonly dps: SimulatedProvisioningService
   /** By host name. */
   readonly hubs: ReadonlyMap<string, SimulatedHub>
@@ -39,6 +41,11 @@ export class CloudEffects implements FaultEffects {
         return this.#slowIssuance(settings.ms ?? 0)
       case 'issuance-stuck':
         return this.#stuckIssuance(settings.times ?? Infinity)
+      case 'issuance-wrong': {
+        const { mistakes } = this.#parts.credentialPolicies
+        mistakes.arm('other-key', settings.times ?? Infinity)
+        return () => mistakes.disarm()
+      }
       case 'clock-skew':
         this.#setClock(settings.ms ?? 0)
         return () => this.#setClock(0)

@@ -106,6 +106,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       outbox: this.#outbox,
       credentials: this.#credentials,
       onMethod: agentMethods(this, options.methods ?? {}),
+      apiVersion: issuer?.hubApiVersion,
       ended: (operation, error) => this.#connectionEnded(operation, error),
     })
     const performer = new Performer({

@@ -1,3 +1,4 @@
+import type { CredentialChannel } from '../credential-channel.ts'
 import { LeafkeeperError } from '../errors.ts'
 import type {
   HubConnection,
@@ -16,6 +17,8 @@ export interface HubLinkParts {
   readonly outbox: Outbox
   readonly credentials: Credentials
   readonly onMethod: MethodHandler
+  /** The version of the hub's MQTT API that the agent needs, where it needs a certain one. */
+  readonly apiVersion?: string | undefined
   /** A connection that was up has ended, though nobody closed it here. */
   readonly ended: (operation: Operation, error: LeafkeeperError) => void
 }
@@ -49,6 +52,11 @@ export class HubLink {
    */
   get lastBlackoutMs(): number | null {
     return this.#blackoutMs
+  }
+
+  /** How an issuer asks the hub, on the newest connection; `undefined` while there is none. */
+  get credentials(): CredentialChannel | undefined {
+    return [...this.#open.values()].at(-1)?.credentials
   }
 
   /** Opens TCP and TLS ahead of time. A failure shows when the connection is wanted. */
@@ -134,8 +142,9 @@ export class HubLink {
     signal: AbortSignal,
   ): Promise<PreparedHubConnection> {
     const credential = await this.#parts.credentials.credential(generation)
+    const { hub, apiVersion } = this.#parts
     const target = { hub: assignment.hub, deviceId: assignment.deviceId as DeviceId }
-    return this.#parts.hub.prepare(target, credential, signal)
+    return hub.prepare(apiVersion === undefined ? target : { ...target, apiVersion }, credential, signal)
   }
 
   /** From here until the hub has answered, neither connection can be relied on, so nothing is sent. */

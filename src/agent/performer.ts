@@ -117,7 +117,10 @@ export class Performer {
     const active = effect.model === null ? undefined : await credentials.chain(effect.model)
     const csr = await createCertificateRequest({ signer, subject: active ?? { commonName } })
     const limit = AbortSignal.any([signal, AbortSignal.timeout(issuerTimeoutMs)])
-    const request = { csr, commonName, requestId: effect.requestId, reason: effect.reason, signal: limit }
+    const { requestId, reason } = effect
+    const hub = this.#parts.link.credentials
+    const onHub = hub === undefined ? {} : { hub }
+    const request = { csr, commonName, requestId, reason, signal: limit, ...onHub }
     const asked = ticket === null ? issuer.submit(request) : issuer.resume(ticket, request)
     const answer = await settledUnless(limit, asked)
     if (answer.kind === 'pending')

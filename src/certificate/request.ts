@@ -53,6 +53,15 @@ export function publicKeyOfRequest(csr: string): Uint8Array {
   return new Uint8Array(new x509.Pkcs10CertificateRequest(csr).publicKey.rawData)
 }
 
+/**
+ * A request as Azure's services want it: Base64 of the DER, without armour or breaks.
+ *
+ * @param csr - PKCS#10 as PEM
+ */
+export function base64OfRequest(csr: string): string {
+  return csr.replace(/-----[^-]+-----|\s/g, '')
+}
+
 interface Identity {
   readonly name: x509.Name
   readonly extensions: x509.Extension[]

@@ -7,8 +7,15 @@ import { mqttOver } from '../transport/mqtt-provider.ts'
 import type { NetworkOptions } from '../transport/network.ts'
 import { openSecureStream } from '../transport/open-secure-stream.ts'
 import type { SecureStream } from '../transport/secure-stream.ts'
+import { CredentialMailbox } from './credential-mailbox.ts'
 import { HubMqttBase } from './hub-mqtt-base.ts'
-import type { HubConnection, HubTransport, MethodHandler, PreparedHubConnection } from './hub-transport.ts'
+import type {
+  HubConnection,
+  HubTarget,
+  HubTransport,
+  MethodHandler,
+  PreparedHubConnection,
+} from './hub-transport.ts'
 import { answerTo, type MethodCall } from './method-call.ts'
 import { MqttHubConnection } from './mqtt-hub-connection.ts'
 
@@ -26,10 +33,10 @@ export interface HubOptions extends NetworkOptions {
  */
 export function hubOverMqtt(options: HubOptions = {}): HubTransport {
   return {
-    async prepare({ hub, deviceId }, credential, signal) {
+    async prepare(target, credential, signal) {
       const service = {
         title: 'IoT Hub',
-        host: hub,
+        host: target.hub,
         unauthorized: 'HUB_UNAUTHORIZED',
         unavailable: 'HUB_UNAVAILABLE',
         refused: 'HUB_REFUSED',
@@ -40,7 +47,7 @@ export function hubOverMqtt(options: HubOptions = {}): HubTransport {
         openSecureStream(service, credential, options, signal),
         azureDevice.getUserAgentString(),
       ])
-      return new PreparedMqttConnection(stream, { host: hub, deviceId }, credential, options)
+      return new PreparedMqttConnection(stream, target, credential, options)
     },
   }
 }
@@ -53,13 +60,14 @@ class PreparedMqttConnection implements PreparedHubConnection {
   readonly #client: azureDevice.Client
   readonly #transport: azureDeviceMqtt.Mqtt
   readonly #answerTimeoutMs: number
+  readonly #credentials: CredentialMailbox
   readonly #opened: Promise<unknown>
   #onMethod: MethodHandler | undefined
   #sessionPresent = false
 
   constructor(
     stream: SecureStream,
-    target: { readonly host: string; readonly deviceId: string },
+    { hub: host, deviceId, apiVersion }: HubTarget,
     credential: DeviceCredential,
     options: HubOptions,
   ) {
@@ -69,13 +77,20 @@ class PreparedMqttConnection implements PreparedHubConnection {
       this.#sessionPresent = sessionPresent
     })
     const authentication = new azureDevice.X509AuthenticationProvider({
-      ...target,
+      host,
+      deviceId,
       x509: { cert: credential.chain, key: credential.keyUri },
     })
-    this.#transport = new azureDeviceMqtt.Mqtt(
-      authentication,
-      new HubMqttBase(provider, (call) => void this.#answer(call)),
+    const base = new HubMqttBase(
+      provider,
+      {
+        onCall: (call) => void this.#answer(call),
+        onCredentialAnswer: (answer) => this.#credentials.receive(answer),
+      },
+      apiVersion,
     )
+    this.#credentials = new CredentialMailbox(stream, base, deviceId, this.#answerTimeoutMs)
+    this.#transport = new azureDeviceMqtt.Mqtt(authentication, base)
     if (options.productInfo !== undefined) this.#transport.setOptions({ productInfo: options.productInfo })
     this.#client = new azureDevice.Client(this.#transport)
     this.#client.setRetryPolicy(new azureCommon.NoRetry())
@@ -107,7 +122,7 @@ class PreparedMqttConnection implements PreparedHubConnection {
         // The client takes a refused subscription for a granted one.
         if (this.#stream.failure !== undefined) throw this.#stream.failure
       }
-      return new MqttHubConnection(this.#stream, this.#client, this.#answerTimeoutMs)
+      return new MqttHubConnection(this.#stream, this.#client, this.#credentials, this.#answerTimeoutMs)
     } catch (error) {
       this.#stream.discard()
       throw signal.aborted ? signal.reason : error

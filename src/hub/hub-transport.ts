@@ -1,4 +1,5 @@
 import type { DeviceId } from '../brands.ts'
+import type { CredentialChannel } from '../credential-channel.ts'
 import type { LeafkeeperError } from '../errors.ts'
 import type { DeviceCredential } from '../transport/credential.ts'
 
@@ -37,6 +38,8 @@ export type MethodHandler = (request: MethodRequest) => MethodAnswer | Promise<M
 export interface HubConnection {
   /** Resolves when the hub has acknowledged the message (PUBACK). */
   send(message: DeviceMessage & { readonly messageId: string }): Promise<void>
+  /** How an issuer asks the hub itself for certificates; left out by a transport that cannot. */
+  readonly credentials?: CredentialChannel
   /** Resolves when the connection has ended: with the cause, or with `undefined` after `close()`. Never rejects. */
   readonly ended: Promise<LeafkeeperError | undefined>
   /** Disconnects. Resolves when the socket is closed; may be called twice. */
@@ -57,6 +60,15 @@ export interface PreparedHubConnection {
   discard(): void
 }
 
+/** Which device connects to which hub. */
+export interface HubTarget {
+  /** Host name. */
+  readonly hub: string
+  readonly deviceId: DeviceId
+  /** The version of the hub's MQTT API that is needed; any where it is left out. */
+  readonly apiVersion?: string
+}
+
 /** IoT Hub, as the agent sees it. */
 export interface HubTransport {
   /**
@@ -66,7 +78,7 @@ export interface HubTransport {
    * `NETWORK_UNREACHABLE`, `NETWORK_TIMEOUT`, `TLS_SERVER_UNTRUSTED`, `TLS_KEY_UNUSABLE`
    */
   prepare(
-    target: { readonly hub: string; readonly deviceId: DeviceId },
+    target: HubTarget,
     credential: DeviceCredential,
     signal: AbortSignal,
   ): Promise<PreparedHubConnection>

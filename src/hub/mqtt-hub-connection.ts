@@ -1,4 +1,5 @@
 import type azureDevice from 'azure-iot-device'
+import type { CredentialChannel } from '../credential-channel.ts'
 import { LeafkeeperError, messageOf } from '../errors.ts'
 import type { SecureStream } from '../transport/secure-stream.ts'
 import { nameOf } from '../transport/service.ts'
@@ -11,15 +12,22 @@ const refusedByClient = new Set(['MessageTooLargeError', 'ArgumentError', 'Forma
 /** A connection through the official client. It ends when its stream ends, which the client would not notice. */
 export class MqttHubConnection implements HubConnection {
   readonly ended: Promise<LeafkeeperError | undefined>
+  readonly credentials: CredentialChannel
   readonly #stream: SecureStream
   readonly #client: azureDevice.Client
   readonly #answerTimeoutMs: number
   /** Rejects each send() that waits for its acknowledgement. */
   readonly #inFlight = new Set<(error: LeafkeeperError) => void>()
 
-  constructor(stream: SecureStream, client: azureDevice.Client, answerTimeoutMs: number) {
+  constructor(
+    stream: SecureStream,
+    client: azureDevice.Client,
+    credentials: CredentialChannel,
+    answerTimeoutMs: number,
+  ) {
     this.#stream = stream
     this.#client = client
+    this.credentials = credentials
     this.#answerTimeoutMs = answerTimeoutMs
     this.ended = stream.ended.then((cause) => {
       const error = this.#lost(cause)

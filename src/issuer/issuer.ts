@@ -1,4 +1,5 @@
 import type { DeviceId, Pem } from '../brands.ts'
+import type { CredentialChannel } from '../credential-channel.ts'
 
 /** What an issuer is asked for. */
 export interface IssueRequest {
@@ -9,6 +10,8 @@ export interface IssueRequest {
   readonly requestId: string
   readonly reason: 'expiry' | 'breach' | 'bootstrap'
   readonly signal: AbortSignal
+  /** The device's hub connection of this moment; left out while it has none. */
+  readonly hub?: CredentialChannel
 }
 
 /** What an issuer answers: the chain (leaf first), or a ticket to ask again with. */
@@ -24,6 +27,8 @@ export type IssueAnswer =
  */
 export interface Issuer {
   readonly name: string
+  /** The version of the hub's MQTT API that this issuer needs, where it asks the hub; the agent connects with it. */
+  readonly hubApiVersion?: string
   /** Sends the request. May be called again with the same `requestId` when an answer was lost. */
   submit(request: IssueRequest): Promise<IssueAnswer>
   /** Asks for a pending answer, also in a later process. */

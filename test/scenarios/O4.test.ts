@@ -1,28 +1,40 @@
-import { DeviceAgent, functionIssuer } from 'leafkeeper'
-import { TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
+import { DeviceAgent, hubIssuer, type DeviceAgentOptions } from 'leafkeeper'
+import { SimulatedCloud, TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { createAzure, isRealAzure } from '../support/azure.ts'
-import { issueByHub } from '../support/hub-credentials.ts'
-import { credentialOnToken, stealKey } from '../support/stolen-key.ts'
+import { Azure, isRealAzure } from '../support/azure.ts'
+import { stealKey } from '../support/stolen-key.ts'
 import { keepSending } from '../support/telemetry.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { quickPolicy } from '../support/world.ts'
+import { next } from '../support/world.ts'
 
-const slower = { baseMs: 500, capMs: 1_000 }
+/** A cloud that can be made to fail; the scenario looks at it through the service SDKs. */
+async function start(): Promise<{ readonly cloud: SimulatedCloud; readonly azure: Azure }> {
+  const cloud = await SimulatedCloud.start({ hubs: ['hub-a'] })
+  onTestFinished(() => cloud.close())
+  return { cloud, azure: new Azure(cloud) }
+}
 
-// A preview, which few subscriptions have.
-describe.skipIf(isRealAzure)('O4: the hub itself issues the certificate', () => {
-  it('to a device that asks with its present one, and lets it in with the new one', async () => {
-    const azure = await createAzure()
-    const registrationId = azure.name('device-o4')
+/** The service has taken a request of the device, and does not answer it. */
+async function promised(cloud: SimulatedCloud, registrationId: string): Promise<void> {
+  await cloud.waitFor(
+    'credentialAnswered',
+    ({ deviceId, status }) => deviceId === registrationId && status === 202,
+  )
+}
+
+// Previews, which few subscriptions have.
+describe.skipIf(isRealAzure)('O4: the service itself issues the certificate', () => {
+  it('the hub, over the connection of the device, which it lets in with what it has issued', async () => {
+    const { cloud, azure } = await start()
+    const registrationId = 'device-o4-hub'
     const stateFolder = await temporaryFolder()
-    let first: IssuedLeaf | undefined
+    let factory: IssuedLeaf | undefined
     const provisioned = await azure.startAgent(
       registrationId,
       {
         authority: await TestAuthority.createRoot({ commonName: 'factory root' }),
         issued: async (leaf) => {
-          first = leaf
+          factory = leaf
           await azure.putIndividual({ registrationId, primary: leaf })
         },
       },
@@ -32,34 +44,59 @@ describe.skipIf(isRealAzure)('O4: the hub itself issues the certificate', () => 
     const { assignment } = provisioned.state
     await provisioned.stop()
 
-    // From now on the hub is its authority, and DPS has no part in its rolls.
-    const present = await credentialOnToken(registrationId, 1)
-    const issuer = functionIssuer('the hub', async (request) => issueByHub(azure, present, request))
+    // From now on the hub is its authority, and DPS, which does not know what the hub issues, has no part in its rolls.
     const { provisioning: _none, ...withoutDps } = azure.agentOptions(registrationId)
-    const agent = await DeviceAgent.start({
+    const options: DeviceAgentOptions = {
       ...withoutDps,
       ...(assignment === null ? {} : { assignment }),
-      issuer,
+      issuer: hubIssuer({ waitMs: 50, settleMs: 50, retryAfterMs: 20 }),
       stateFolder,
-      // The request takes the device's connection over: the device lets the hub answer before it comes back.
-      policy: { ...quickPolicy, retry: slower, lost: slower, debounce: slower },
-    })
-    onTestFinished(() => agent.stop())
-    await agent.connected()
-    const telemetry = keepSending(azure, agent)
+    }
+    const running = async (): Promise<DeviceAgent> => {
+      const agent = await DeviceAgent.start(options)
+      onTestFinished(() => agent.stop())
+      await agent.connected()
+      return agent
+    }
+    const first = await running()
+    const telemetry = keepSending(azure, first)
     await telemetry.acknowledged(10)
-    const { newThumbprint, oldThumbprint, generation } = await agent.roll()
-    await agent.connected()
+    const connections: string[] = []
+    cloud.events.on('deviceConnected', ({ thumbprint }) => connections.push(thumbprint))
+    const { newThumbprint, oldThumbprint, generation } = await first.roll()
+    await telemetry.acknowledged(10)
+    expect({ generation, oldThumbprint }).toEqual({ generation: 2, oldThumbprint: factory?.thumbprint })
+    // It was asked on the connection that was there: the only new one is the one that the roll ends in.
+    expect(connections).toEqual([newThumbprint])
+
+    // A certificate for another key is refused, and the present one stays.
+    cloud.faults.set('issuance-wrong', { times: 1 })
+    await expect(first.roll()).rejects.toMatchObject({ code: 'CERT_KEY_MISMATCH' })
+    await telemetry.acknowledged(10)
+    expect(first.status().active?.thumbprint).toBe(newThumbprint)
+
+    // The hub takes its time, and the device is restarted meanwhile.
+    cloud.faults.set('issuance-stuck')
+    const taken = promised(cloud, registrationId)
+    const interrupted = first.roll().catch((error: unknown) => error)
+    await taken
     await telemetry.acknowledged(10)
     expect((await telemetry.stop()).lost).toEqual([])
-    expect(oldThumbprint).toBe(first?.thumbprint)
-    expect(generation).toBe(2)
+    await first.stop()
+    expect(await interrupted).toMatchObject({ code: 'AGENT_STOPPED' })
+    const second = await running()
+    const rolled = next(second, 'rolled')
+    cloud.faults.clear('issuance-stuck')
+    const [report] = await rolled
+    expect(report).toMatchObject({ oldThumbprint: newThumbprint })
+    await second.send({ body: 'on the third leaf' })
 
     // The hub knows what it has issued: the device's record has not changed, and it goes with the device.
     expect(await azure.hubThumbprint(registrationId)).toBe(oldThumbprint)
-    expect(agent.status().active?.thumbprint).toBe(newThumbprint)
-    await agent.stop()
-    const issued = await stealKey(azure, registrationId, 2)
+    expect(second.status().active?.thumbprint).toBe(report.newThumbprint)
+    const { generation: last } = report
+    await second.stop()
+    const issued = await stealKey(azure, registrationId, last)
     await issued.connect()
     await azure.deleteHubDevice(registrationId)
     await expect(issued.connect()).rejects.toMatchObject({ code: 'HUB_UNAUTHORIZED' })

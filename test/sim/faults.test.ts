@@ -1,9 +1,11 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { SharedAccessSignature } from 'azure-iot-common'
 import { faultNames, SimulatedCloud, TestAuthority, type FaultName } from 'leafkeeper-sim'
 import type mqtt from 'mqtt'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { Faults } from '../../sim/faults/faults.ts'
+import { requestFor } from './asking.ts'
 import {
   bareClient,
   createDevice,
@@ -268,6 +270,21 @@ describe('faults of the whole cloud', () => {
     cloud.faults.clear()
     expect(control.delayMs).toBe(0)
     expect(control.faults.take()).toBeUndefined()
+  })
+
+  it('issuance-wrong: a certificate for a key that nobody has asked for, and then the right one', async () => {
+    const deviceId = 'wronged-1'
+    cloud.hub('hub-b').registry.create({ deviceId, authentication: { type: 'sas' } })
+    const { csr, key } = await requestFor(deviceId)
+    const isRight = async (): Promise<boolean> => {
+      const { leaf } = await cloud.hub('hub-b').issueCertificate(deviceId, csr)
+      return new X509Certificate(leaf).checkPrivateKey(createPrivateKey(key))
+    }
+    cloud.faults.set('issuance-wrong', { times: 1 })
+    expect([await isRight(), await isRight()]).toEqual([false, true])
+    cloud.faults.set('issuance-wrong')
+    cloud.faults.clear()
+    expect(await isRight()).toBe(true)
   })
 })
 

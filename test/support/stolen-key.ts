@@ -38,7 +38,7 @@ export async function stealKey(azure: Azure, deviceId: string, generation: numbe
 }
 
 /** What a device shows with one of its generations, on a login of its own that ends with the test. */
-export async function credentialOnToken(deviceId: string, generation: number): Promise<DeviceCredential> {
+async function credentialOnToken(deviceId: string, generation: number): Promise<DeviceCredential> {
   const { module, label, pin } = testHsm()
   const token = await openToken({ module, token: { label }, pin: { callback: () => pin } })
   onTestFinished(() => token.close())
