@@ -32,11 +32,12 @@ export function changeGenerations(draft: Draft, edit: (generation: Generation) =
 
 /**
  * The generations to try when the device has no connection, best first: the active one, the staged one, and any other that
- * is still there, such as the one kept for the overlap.
+ * is still there, such as the one kept for the overlap; of several the newest first. With the journal lost there is
+ * nothing but these others: the newest that DPS accepts is right, since an older one may be compromised.
  */
 export function candidates({ state, at }: Pick<Draft, 'state' | 'at'>): readonly number[] {
   const staged = state.roll.phase === 'staged' ? state.roll.plan.generation : null
-  const others = state.generations.map((g) => g.number)
+  const others = state.generations.map((g) => g.number).sort((one, other) => other - one)
   const order = new Set([state.active, staged, ...others])
   const leaving = state.destruction?.generation
   return [...order]

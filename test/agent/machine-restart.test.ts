@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { FoundGeneration } from '../../src/agent/events.ts'
 import { dpsPolicy, type DrivenMachine, facts, failure } from '../support/machine.ts'
 import {
   unauthorized,
@@ -11,6 +12,14 @@ import {
   switching,
   retiring,
 } from '../support/machine-stages.ts'
+
+const whole = (number: number): FoundGeneration => ({
+  number,
+  keyId: `0${number}`,
+  certificate: facts(number),
+  hasKey: true,
+})
+const half = (number: number): FoundGeneration => ({ ...whole(number), certificate: null })
 
 describe('a restart', () => {
   const restarts: [string, () => DrivenMachine, string, string[]][] = [
@@ -55,23 +64,46 @@ describe('a restart', () => {
     expect(machine.state.nextGeneration).toBe(10)
   })
 
-  it('with the journal lost finds its identity on the token', () => {
-    const machine = fresh().start([
-      { number: 4, keyId: '04', certificate: facts(4), hasKey: true },
-      { number: 5, keyId: '05', certificate: facts(5), hasKey: true },
-    ])
-    expect(machine.state.active).toBe(4)
-    expect(machine.open).toMatchObject([{ kind: 'register', generation: 4 }])
-    expect(machine.open).toHaveLength(1)
+  it('with the journal lost asks DPS for the newest generation first, and goes on with it', () => {
+    const machine = fresh().start([whole(4), whole(5)])
+    expect(machine.state).toMatchObject({ active: null, roll: { phase: 'idle' } })
+    expect(machine.open).toMatchObject([{ kind: 'register', generation: 5 }])
+    machine.registered().hubConnected()
+    expect(machine.state.active).toBe(5)
+    // The older one may have been in use until now: it stays for the overlap, as after a roll.
+    machine.wake()
+    expect(machine.at).toBe(1_000_000 + machine.state.policy.overlapMs)
+    expect(machine.take('destroyGeneration').generation).toBe(4)
   })
 
-  it('with the journal lost and the lower generation refused uses the higher one', () => {
-    const machine = fresh().start([
-      { number: 4, keyId: '04', certificate: facts(4), hasKey: true },
-      { number: 5, keyId: '05', certificate: facts(5), hasKey: true },
-    ])
-    machine.fails('register', dpsRefuses)
-    expect(machine.take('register').generation).toBe(5)
+  it('with the journal lost and the newest generation refused goes on with the older one and proves the newest', () => {
+    const machine = fresh().start([half(3), whole(4), whole(5)])
+    machine.fails('register', dpsRefuses).registered()
+    expect(machine.take('connectHub').generation).toBe(4)
+    machine.send({ kind: 'hubConnected', operation: machine.state.lastOperation })
+    expect(machine.state).toMatchObject({ active: 4, roll: { phase: 'staged', plan: { generation: 5 } } })
+    expect(machine.take('destroyGeneration').generation).toBe(3)
+    machine.wake().registered().hubConnected()
+    expect(machine.state.active).toBe(5)
+  })
+
+  it('with the journal lost destroys nothing before a hub has accepted a generation', () => {
+    const machine = fresh().start([half(3), whole(4), whole(5)])
+    machine.fails('register', dpsRefuses).fails('register', dpsRefuses)
+    expect(machine.phases).toBe('refused idle')
+    for (let again = 0; again < 3; again += 1)
+      machine.wake().fails('register', dpsRefuses).fails('register', dpsRefuses)
+    expect(machine.state.generations.map((g) => g.retireAt)).toEqual([null, null, null])
+  })
+
+  it('with the certificate of the active generation gone makes a new one, and keeps the key until it works', () => {
+    const machine = connected()
+    machine.start([half(1)])
+    expect(machine.state.active).toBeNull()
+    expect(machine.open).toMatchObject([{ kind: 'generateKey', generation: 2 }])
+    machine.generated().issued().stored().registered().hubConnected()
+    expect(machine.state.active).toBe(2)
+    expect(machine.take('destroyGeneration').generation).toBe(1)
   })
 
   it('with a journal older than the token never destroys the complete generation it does not know', () => {

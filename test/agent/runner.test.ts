@@ -159,14 +159,14 @@ describe('the runner', () => {
     await runner.dispatch({
       ...started,
       found: [{ number: 1, keyId: '01', certificate, hasKey: true }],
-      fixedAssignment: hubA,
     })
-    await runner.dispatch({ kind: 'hubConnected', operation: 1 })
+    await runner.dispatch({ kind: 'registered', operation: 1, assignment: hubA })
+    await runner.dispatch({ kind: 'hubConnected', operation: 2 })
     full = true
     await runner.dispatch({ kind: 'rollRequested', mode: 'expiry', keyType: 'EC-P256', requestId: 'r' })
     await runner.dispatch({
       kind: 'hubDisconnected',
-      operation: 1,
+      operation: 2,
       failure: { code: 'HUB_CONNECTION_LOST', retryable: true, retryAfterMs: null },
     })
     expect(runner.state.connection.phase).toBe('waiting')
