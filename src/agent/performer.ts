@@ -12,6 +12,7 @@ import type { Effect } from './effects.ts'
 import type { Occurrence } from './events.ts'
 import { asLeafkeeperError, durationOr, failureOf } from './failures.ts'
 import { settledUnless } from './settled-unless.ts'
+import { timeLimit } from './time-limit.ts'
 import type { HubLink } from './hub-link.ts'
 import type { AgentState, CertificateFacts } from './states.ts'
 
@@ -31,6 +32,9 @@ export interface PerformerParts {
 
 /** How long an issuer may take for one answer, in milliseconds; a slower one answers `pending`. */
 const issuerTimeoutMs = 5 * 60_000
+
+/** The longest ticket, in characters: it is written to the journal, more than once. */
+const longestTicket = 4_096
 
 /** When an issuer is asked again that did not say when, in milliseconds. */
 const pendingRetryMs = 60_000
@@ -116,20 +120,18 @@ export class Performer {
     const signer = await keyStore.signer(keyId)
     const active = effect.model === null ? undefined : await credentials.chain(effect.model)
     const csr = await createCertificateRequest({ signer, subject: active ?? { commonName } })
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(issuerTimeoutMs)])
+    const limit = timeLimit(signal, clock, issuerTimeoutMs, () => noAnswerFrom(issuer))
     const { requestId, reason } = effect
     const hub = this.#parts.link.credentials
     const onHub = hub === undefined ? {} : { hub }
-    const request = { csr, commonName, requestId, reason, signal: limit, ...onHub }
+    const request = { csr, commonName, requestId, reason, signal: limit.signal, ...onHub }
     const asked = ticket === null ? issuer.submit(request) : issuer.resume(ticket, request)
-    const answer = await settledUnless(limit, asked)
-    if (answer.kind === 'pending')
-      return {
-        kind: 'certificatePending',
-        operation,
-        ticket: answer.ticket,
-        retryAfterMs: durationOr(answer.retryAfterMs, pendingRetryMs),
-      }
+    const answer = await settledUnless(limit.signal, asked).finally(limit.release)
+    if (answer.kind === 'pending') {
+      if (answer.ticket.length > longestTicket) throw ticketTooLong(issuer, answer.ticket)
+      const retryAfterMs = durationOr(answer.retryAfterMs, pendingRetryMs)
+      return { kind: 'certificatePending', operation, ticket: answer.ticket, retryAfterMs }
+    }
     const inUse = state.generations.flatMap((g) =>
       g.certificate === null ? [] : [g.certificate.thumbprint as Thumbprint],
     )
@@ -172,6 +174,18 @@ export class Performer {
     const assignment = { hub: registration.assignedHub, deviceId: registration.deviceId }
     return { kind: 'registered', operation: effect.operation, assignment }
   }
+}
+
+function noAnswerFrom({ name }: Issuer): LeafkeeperError {
+  return new LeafkeeperError('ISSUER_UNAVAILABLE', {
+    message: `The issuer "${name}" has not answered for ${issuerTimeoutMs / 60_000} minutes.`,
+  })
+}
+
+function ticketTooLong({ name }: Issuer, ticket: string): LeafkeeperError {
+  return new LeafkeeperError('ISSUER_UNAVAILABLE', {
+    message: `The issuer "${name}" answered with a ticket of ${ticket.length} characters; expected at most ${longestTicket}.`,
+  })
 }
 
 /** What the machine needs to know of the leaf of a chain. */

@@ -14,7 +14,7 @@ export interface IssueRequest {
   readonly hub?: CredentialChannel
 }
 
-/** What an issuer answers: the chain (leaf first), or a ticket to ask again with. */
+/** What an issuer answers: the chain (leaf first), or a ticket to ask again with, of at most 4,096 characters. */
 export type IssueAnswer =
   | { readonly kind: 'issued'; readonly chain: string }
   | { readonly kind: 'pending'; readonly ticket: string; readonly retryAfterMs: number }
