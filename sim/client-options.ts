@@ -11,13 +11,14 @@ export interface ClientOptions {
   readonly webSocketAgent: Agent
   /** The authority to trust, as PEM: for `client.setOptions({ ca })`. */
   readonly ca: string
-  /** `localhost:PORT`: the `gatewayHostName` of device clients, and the provisioning host over MQTT. */
+  /** `localhost:PORT`, or the address that the cloud has for itself: the `gatewayHostName` of device clients, and the provisioning host over MQTT. */
   readonly gatewayHostName: string
 }
 
 /** Where a cloud listens. */
 export interface ClientTarget {
   readonly address: string
+  readonly host: string
   readonly port: number
   readonly ca: string
 }
@@ -28,8 +29,8 @@ export interface ClientTarget {
  * The server name is `localhost`, since that stands in the server's certificate whatever the hubs are called; the
  * Host header keeps Azure's name, by which the cloud finds the service.
  */
-export function clientOptions({ address, port, ca }: ClientTarget): ClientOptions {
-  const target = { host: '127.0.0.1', port, servername: 'localhost', ca }
+export function clientOptions({ address, host, port, ca }: ClientTarget): ClientOptions {
+  const target = { host, port, servername: 'localhost', ca }
   return {
     agent: new Agent({ ...target, keepAlive: false }),
     webSocketAgent: new Agent({ ...target, keepAlive: false }),

@@ -2,12 +2,12 @@ import type { CredentialPolicies } from './adr/credential-policies.ts'
 import { clientOptions, type ClientOptions } from './client-options.ts'
 import { dpsDomain, hubDomain, hubHostName, provisioningHost } from './cloud/host-names.ts'
 import type { CloudOptions } from './cloud/options.ts'
+import type { Doors } from './cloud/doors.ts'
 import { startCloud, type RunningCloud } from './cloud/start.ts'
 import type { SimulatedProvisioningService } from './dps/provisioning-service.ts'
 import type { CloudEvents, CloudEventMap } from './events.ts'
 import type { Faults } from './faults/faults.ts'
 import type { SimulatedHub } from './hub/hub.ts'
-import type { TlsListener } from './listener.ts'
 import type { MqttFront } from './mqtt/mqtt-front.ts'
 import type { Keeper } from './persistence/keeper.ts'
 
@@ -32,6 +32,10 @@ export class SimulatedCloud {
   readonly managementToken: string
   /** The throw-away authority of the server certificate, as PEM. */
   readonly trustedAuthorities: string
+  /**
+   * Lines for the hosts file, by which every host name of this cloud leads here; `undefined` without `ownAddress`.
+   */
+  readonly hostsFile: string | undefined
   readonly dps: SimulatedProvisioningService
   /** By which DPS and the hubs issue certificates to devices. */
   readonly credentialPolicies: CredentialPolicies
@@ -40,7 +44,7 @@ export class SimulatedCloud {
   /** What goes wrong, by name. */
   readonly faults: Faults
   readonly #hubs: ReadonlyMap<string, SimulatedHub>
-  readonly #listener: TlsListener
+  readonly #doors: Doors
   readonly #mqtt: MqttFront
   readonly #keeper: Keeper | undefined
 
@@ -53,7 +57,8 @@ export class SimulatedCloud {
     this.events = services.events
     this.faults = services.faults
     this.#hubs = services.hubs
-    this.#listener = running.listener
+    this.#doors = running.doors
+    this.hostsFile = running.hostsFile
     this.#mqtt = running.mqtt
     this.#keeper = running.keeper
   }
@@ -64,12 +69,12 @@ export class SimulatedCloud {
   }
 
   get port(): number {
-    return this.#listener.port
+    return this.#doors.port
   }
 
-  /** Where to connect, as `localhost:PORT`. */
+  /** Where to connect, as `localhost:PORT`; or the address of its own, with a port. */
   get address(): string {
-    return `localhost:${this.port}`
+    return `${this.hostsFile === undefined ? 'localhost' : this.#doors.host}:${this.port}`
   }
 
   /** Sends every Azure host name here. */
@@ -93,7 +98,12 @@ export class SimulatedCloud {
    * ```
    */
   clientOptions(): ClientOptions {
-    return clientOptions({ address: this.address, port: this.port, ca: this.trustedAuthorities })
+    return clientOptions({
+      address: this.address,
+      host: this.#doors.host,
+      port: this.port,
+      ca: this.trustedAuthorities,
+    })
   }
 
   /** All hubs, in the order they were given. */
@@ -120,17 +130,17 @@ export class SimulatedCloud {
 
   /** Makes all services unreachable: cuts every connection and refuses new ones. */
   async pauseListening(): Promise<void> {
-    await this.#listener.pause()
+    await this.#doors.pause()
   }
 
   /** Makes all services reachable again, at the same address. */
   async resumeListening(): Promise<void> {
-    await this.#listener.resume()
+    await this.#doors.resume()
   }
 
   /** Cuts every connection, on all services, and keeps listening. */
   dropConnections(): void {
-    this.#listener.dropConnections()
+    this.#doors.dropConnections()
   }
 
   /** Writes everything to the data folder, if there is one: for what was done by this API and not over HTTP. */
@@ -143,7 +153,7 @@ export class SimulatedCloud {
     this.faults.clear()
     this.dps.close()
     for (const hub of this.#hubs.values()) hub.close()
-    await this.#listener.pause()
+    await this.#doors.pause()
     await this.#mqtt.close()
     await this.#keeper?.close()
   }

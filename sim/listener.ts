@@ -18,7 +18,7 @@ export interface ListenerAddress {
 }
 
 /**
- * The one TLS listener of a cloud. It asks every peer for a certificate and lets everyone in: whether the
+ * A TLS listener of a cloud. It asks every peer for a certificate and lets everyone in: whether the
  * certificate will do is for the services to say, since a TLS alert tells a device too little.
  */
 export class TlsListener {
@@ -62,7 +62,7 @@ export class TlsListener {
     })
     server.listen(port, host)
     await once(server, 'listening').catch((cause: unknown) => {
-      throw new Error(`Cannot listen on ${host}:${port}: ${String(cause)}`, { cause })
+      throw new Error(`Cannot listen on ${host}:${port}: ${String(cause)}${adviceOn(cause, host)}`, { cause })
     })
     return new TlsListener(server, host, (server.address() as AddressInfo).port, sockets)
   }
@@ -86,5 +86,19 @@ export class TlsListener {
   /** Cuts every connection, also those still in their handshake. */
   dropConnections(): void {
     for (const socket of this.#sockets) socket.destroy()
+  }
+}
+
+/** What to do about an address that cannot be had. */
+function adviceOn(error: unknown, host: string): string {
+  switch ((error as NodeJS.ErrnoException | undefined)?.code) {
+    case 'EACCES':
+      return '. Ports below 1024 are for root: run it as root, or allow them by `sysctl net.ipv4.ip_unprivileged_port_start=443`.'
+    case 'EADDRINUSE':
+      return '. Another process listens there: end it, or choose another port or loopback address.'
+    case 'EADDRNOTAVAIL':
+      return `. This machine has no such address: on macOS \`ifconfig lo0 alias ${host}\` adds it.`
+    default:
+      return ''
   }
 }

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { planListening } from '../cloud/listening.ts'
 import type { CloudOptions } from '../cloud/options.ts'
 import { readFault, type SetFault } from '../faults/names.ts'
 
@@ -25,6 +26,9 @@ It prints what they need, and runs until Ctrl-C.
 
   --hubs A,B         names of the hubs, all linked to DPS (default hub-a,hub-b)
   --port PORT        port of 127.0.0.1 (default: a free one)
+  --own-address IP   ports 443 and 8883 of this loopback address, such as
+                     127.0.0.2, and lines for the hosts file: programs
+                     written for Azure come here unchanged (needs root)
   --data FOLDER      keep everything here across restarts and crashes
   --fault NAME[=N]   let this go wrong; may stand more than once
   --seed N           for faults that come by chance (default 1)
@@ -50,6 +54,7 @@ export function readArguments(args: readonly string[]): CommandLine {
       options: {
         hubs: { type: 'string' },
         port: { type: 'string' },
+        'own-address': { type: 'string' },
         data: { type: 'string' },
         fault: { type: 'string', multiple: true, default: [] },
         seed: { type: 'string' },
@@ -59,12 +64,16 @@ export function readArguments(args: readonly string[]): CommandLine {
       },
     })
     if (values.help) return { kind: 'help' }
+    const { 'own-address': ownAddress } = values
     const cloud: CloudOptions = {
       ...(values.hubs === undefined ? {} : { hubs: readHubs(values.hubs) }),
       ...(values.port === undefined ? {} : { port: readNumber('--port', values.port, 65_535) }),
+      ...(ownAddress === undefined ? {} : { ownAddress }),
       ...(values.seed === undefined ? {} : { seed: readNumber('--seed', values.seed, 2 ** 32 - 1) }),
       ...(values.data === undefined ? {} : { data: values.data }),
     }
+    // Says what is wrong with an address before anything is started.
+    planListening(cloud, undefined)
     return {
       kind: 'run',
       options: { cloud, json: values.json, caFile: values['ca-file'], faults: values.fault.map(readFault) },

@@ -21,12 +21,14 @@ export interface CloudDescription {
   readonly managementToken: string
   /** The file with the authority to trust, PEM. */
   readonly caFile: string
+  /** Lines for the hosts file, with `--own-address`. */
+  readonly hostsFile?: string
   readonly pid: number
 }
 
 /** Describes a running cloud. */
 export function describeCloud(cloud: SimulatedCloud, caFile: string): CloudDescription {
-  const { idScope, provisioningHost, address, connectTo, managementToken } = cloud
+  const { idScope, provisioningHost, address, connectTo, managementToken, hostsFile } = cloud
   return {
     idScope,
     provisioningHost,
@@ -40,6 +42,7 @@ export function describeCloud(cloud: SimulatedCloud, caFile: string): CloudDescr
     })),
     managementToken,
     caFile,
+    ...(hostsFile === undefined ? {} : { hostsFile }),
     pid: process.pid,
   }
 }
@@ -50,6 +53,7 @@ export function describeCloud(cloud: SimulatedCloud, caFile: string): CloudDescr
  */
 export function inWords(description: CloudDescription): string {
   const { idScope, provisioningHost, address, connectTo, dpsConnectionString, hubs, caFile } = description
+  const { hostsFile } = description
   const lines = [
     'A local Azure IoT is ready.',
     '',
@@ -65,6 +69,9 @@ export function inWords(description: CloudDescription): string {
     dpsConnectionString,
     ...hubs.flatMap(({ name, connectionString }) => ['', `Hub ${name}`, connectionString]),
     '',
+    ...(hostsFile === undefined
+      ? []
+      : ['For the hosts file, as long as programs are to come here', ...hostsFile.trimEnd().split('\n'), '']),
     'Node processes trust it with',
     `export NODE_EXTRA_CA_CERTS=${JSON.stringify(caFile)}`,
     '',

@@ -8,6 +8,12 @@ export interface CloudOptions {
   readonly hubs?: readonly string[]
   /** The port of 127.0.0.1 to listen on. Default: the one of `data`, or a free one. */
   readonly port?: number
+  /**
+   * A loopback address to have for itself, such as `127.0.0.2`: listens on its ports 443 and 8883, where clients of
+   * Azure look for them. When the lines of `cloud.hostsFile` stand in the hosts file, programs come here unchanged.
+   * Ports below 1024 are for root on most systems. Default: none.
+   */
+  readonly ownAddress?: string
   /** A folder that keeps everything across restarts and crashes. Default: none. */
   readonly data?: string
   /**

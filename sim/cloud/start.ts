@@ -1,17 +1,20 @@
 import { randomUUID } from 'node:crypto'
-import { TlsListener } from '../listener.ts'
 import type { MqttFront } from '../mqtt/mqtt-front.ts'
 import { Keeper, type CloudState } from '../persistence/keeper.ts'
-import { createServerCredential } from '../pki/server-certificate.ts'
+import { createServerCredential, isServerFor } from '../pki/server-certificate.ts'
+import { Doors } from './doors.ts'
 import { openFronts } from './fronts.ts'
 import { managementHost, provisioningHost, serviceHost } from './host-names.ts'
+import { planListening } from './listening.ts'
 import type { CloudOptions } from './options.ts'
 import { createServices, type CloudServices } from './services.ts'
 
 /** A cloud that listens. */
 export interface RunningCloud {
   readonly services: CloudServices
-  readonly listener: TlsListener
+  readonly doors: Doors
+  /** Lines for the hosts file, where the cloud has an address of its own. */
+  readonly hostsFile: string | undefined
   readonly mqtt: MqttFront
   readonly managementToken: string
   /** The throw-away authority of the server certificate, as PEM. */
@@ -19,7 +22,7 @@ export interface RunningCloud {
   readonly keeper: Keeper | undefined
 }
 
-/** Starts a cloud. @throws Error when the port cannot be had, or the data folder cannot be used */
+/** Starts a cloud. @throws Error when the port cannot be had, or the data folder cannot be used; RangeError */
 export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
   if (options.data === undefined) return start(options)
   const { keeper, state } = await Keeper.open(options.data)
@@ -32,16 +35,21 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
 }
 
 async function start(options: CloudOptions, keeper?: Keeper, state?: CloudState): Promise<RunningCloud> {
+  const plan = planListening(options, state?.port)
   const services = createServices(options, state)
   const { dps, hubs, credentialPolicies, faults } = services
   const serverNames = [...hubs.keys(), provisioningHost, serviceHost, managementHost]
-  const credential = state?.credential ?? (await createServerCredential(serverNames))
+  const credential =
+    state !== undefined && isServerFor(state.credential, plan.host)
+      ? state.credential
+      : await createServerCredential(serverNames, [plan.host])
   const managementToken = state?.managementToken ?? randomUUID()
   const { mqtt, greet } = await openFronts(services, {
     managementToken,
     keeping: (app) => keeper?.keeping(app) ?? app,
   })
   const port = options.port ?? state?.port ?? 0
+  const hostsFile = serverNames.map((name) => `${plan.host} ${name}\n`).join('')
   await keeper?.begin(() => ({
     port,
     managementToken,
@@ -51,11 +59,17 @@ async function start(options: CloudOptions, keeper?: Keeper, state?: CloudState)
     hubs: Object.fromEntries([...hubs].map(([name, hub]) => [name, hub.snapshot()])),
   }))
   const refuses = (): boolean => faults.takes('tls-refused') !== undefined
-  const listener = await TlsListener.open(credential, greet, { port, refuses }).catch(
-    async (error: unknown) => {
-      await mqtt.close()
-      throw error
-    },
-  )
-  return { services, listener, mqtt, managementToken, authority: credential.authority, keeper }
+  const doors = await Doors.open(credential, greet, { ...plan, refuses }).catch(async (error: unknown) => {
+    await mqtt.close()
+    throw error
+  })
+  return {
+    services,
+    doors,
+    hostsFile: plan.isOwnAddress ? hostsFile : undefined,
+    mqtt,
+    managementToken,
+    authority: credential.authority,
+    keeper,
+  }
 }

@@ -55,6 +55,9 @@ describe('a command line', () => {
         caFile: 'ca.pem',
       },
     })
+    expect(readArguments(['--own-address', '127.0.0.2'])).toMatchObject({
+      options: { cloud: { ownAddress: '127.0.0.2' } },
+    })
     expect(readArguments([])).toEqual({
       kind: 'run',
       options: { cloud: {}, faults: [], json: false, caFile: undefined },
@@ -70,6 +73,8 @@ describe('a command line', () => {
     [['--port', '-1'], /--port/],
     [['--port'], /--port/],
     [['--seed', 'x'], /--seed: expected a number/],
+    [['--own-address', '10.0.0.1'], /"10\.0\.0\.1" is no loopback address/],
+    [['--own-address', '127.0.0.2', '--port', '1'], /leave the port out/],
     [['--fault', 'nonsense'], /There is no fault "nonsense": expected one of dps-latency/],
     [['--fault', 'hub-latency=soon'], /hub-latency: expected `ms`/],
     [['--fault', 'issuance-stuck=1'], /takes no value/],

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { AuthorityCertificates } from '../support/azure-certificates.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { createDevice, deviceClient, type Device } from './devices.ts'
-import { hubCertificates } from './service-clients.ts'
+import { hubCertificates, pointedAt } from './service-clients.ts'
 
 const [hubA, hubB] = ['hub-a.azure-devices.net', 'hub-b.azure-devices.net']
 let cloud: SimulatedCloud
@@ -28,11 +28,7 @@ function certificatesOf(target: SimulatedCloud, hub: string): AuthorityCertifica
 
 /** Makes the record of a device that authenticates by authority, through the service SDK. */
 async function create(target: SimulatedCloud, hub: string, deviceId: string): Promise<void> {
-  const registry = iothub.Registry.fromConnectionString(target.hub(hub).connectionString)
-  const { _restApiClient } = registry as unknown as {
-    readonly _restApiClient: { setOptions(options: object): void }
-  }
-  _restApiClient.setOptions({ http: { agent: target.clientOptions().agent } })
+  const registry = pointedAt(target, iothub.Registry.fromConnectionString(target.hub(hub).connectionString))
   await registry.create({ deviceId, authentication: { type: 'certificateAuthority' } })
 }
 

@@ -4,6 +4,7 @@ import { Client } from 'azure-iot-device'
 import { Mqtt } from 'azure-iot-device-mqtt'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { SimulatedCloud, type JsonObject, type SimulatedHub } from 'leafkeeper-sim'
+import { pointedAt } from './service-clients.ts'
 
 let cloud: SimulatedCloud
 let hub: SimulatedHub
@@ -15,23 +16,14 @@ const open: Client[] = []
 beforeAll(async () => {
   cloud = await SimulatedCloud.start()
   hub = cloud.hub('hub-a')
-  registry = pointed(iothub.Registry.fromConnectionString(hub.connectionString))
-  service = pointed(iothub.Client.fromConnectionString(hub.connectionString))
-  jobs = pointed(iothub.JobClient.fromConnectionString(hub.connectionString))
+  registry = pointedAt(cloud, iothub.Registry.fromConnectionString(hub.connectionString))
+  service = pointedAt(cloud, iothub.Client.fromConnectionString(hub.connectionString))
+  jobs = pointedAt(cloud, iothub.JobClient.fromConnectionString(hub.connectionString))
 })
 afterEach(async () => {
   await Promise.all(open.splice(0).map((client) => client.close()))
 })
 afterAll(() => cloud.close())
-
-/** Points a client of the service SDK at the cloud. */
-function pointed<T extends object>(client: T): T {
-  const { _restApiClient: rest } = client as {
-    readonly _restApiClient: { setOptions(options: object): void }
-  }
-  rest.setOptions({ http: { agent: cloud.clientOptions().agent } })
-  return client
-}
 
 /** A device with keys, connected by the official SDK with its connection string as it is. */
 async function connected(deviceId: string): Promise<Client> {

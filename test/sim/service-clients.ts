@@ -8,10 +8,12 @@ export function provisioningService(
   cloud: SimulatedCloud,
   connectionString: string = cloud.dps.connectionString,
 ): ProvisioningServiceClient {
-  const client = ProvisioningServiceClient.fromConnectionString(connectionString)
-  const { _restApiClient } = client as unknown as {
-    readonly _restApiClient: { setOptions(options: object): void }
-  }
+  return pointedAt(cloud, ProvisioningServiceClient.fromConnectionString(connectionString))
+}
+
+/** Points any client of a service SDK at a cloud: what it has for that is not in its types. */
+export function pointedAt<T extends object>(cloud: SimulatedCloud, client: T): T {
+  const { _restApiClient } = client as { readonly _restApiClient: { setOptions(options: object): void } }
   _restApiClient.setOptions({ http: { agent: cloud.clientOptions().agent } })
   return client
 }
