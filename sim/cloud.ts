@@ -77,6 +77,18 @@ export class SimulatedCloud {
     return `${this.hostsFile === undefined ? 'localhost' : this.#doors.host}:${this.port}`
   }
 
+  /**
+   * How many connections are open, to whatever service, those in their TLS handshake among them.
+   *
+   * @example
+   * ```ts
+   * while (cloud.openConnections > 0) await cloud.waitFor('connectionEnded')
+   * ```
+   */
+  get openConnections(): number {
+    return this.#doors.openConnections
+  }
+
   /** Sends every Azure host name here. */
   get connectTo(): Readonly<Record<string, string>> {
     const elsewhere = this.hubs.filter(({ hostName }) => !hostName.endsWith(`.${hubDomain}`))

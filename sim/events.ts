@@ -43,6 +43,8 @@ export interface CloudEventMap {
   jobChanged: [{ readonly hub: string; readonly jobId: string; readonly status: JobStatus }]
   /** A device has answered a direct method, or has not. */
   methodCompleted: [DeviceEvent & { readonly methodName: string; readonly outcome: number }]
+  /** A connection has ended, whatever it spoke and whoever ended it; so many are left. */
+  connectionEnded: [{ readonly open: number }]
 }
 
 /**

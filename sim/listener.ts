@@ -15,6 +15,8 @@ export interface ListenerAddress {
   readonly port?: number
   /** Whether the next connection is ended before its handshake. Default: never. */
   readonly refuses?: () => boolean
+  /** Told of every connection that has ended, with how many are left. */
+  readonly ended?: (open: number) => void
 }
 
 /**
@@ -38,7 +40,7 @@ export class TlsListener {
   static async open(
     credential: ServerCredential,
     onSecure: (socket: TLSSocket) => void,
-    { host = loopback, port = 0, refuses = () => false }: ListenerAddress = {},
+    { host = loopback, port = 0, refuses = () => false, ended = () => undefined }: ListenerAddress = {},
   ): Promise<TlsListener> {
     const sockets = new Set<Socket>()
     const server = createServer(
@@ -57,7 +59,10 @@ export class TlsListener {
     )
     server.on('connection', (socket: Socket) => {
       sockets.add(socket)
-      socket.once('close', () => sockets.delete(socket))
+      socket.once('close', () => {
+        sockets.delete(socket)
+        ended(sockets.size)
+      })
       if (refuses()) socket.destroy()
     })
     server.listen(port, host)
@@ -65,6 +70,11 @@ export class TlsListener {
       throw new Error(`Cannot listen on ${host}:${port}: ${String(cause)}${adviceOn(cause, host)}`, { cause })
     })
     return new TlsListener(server, host, (server.address() as AddressInfo).port, sockets)
+  }
+
+  /** How many connections are open, those in their handshake among them. */
+  get openConnections(): number {
+    return this.#sockets.size
   }
 
   /** Closes the port and every connection: connections are refused until `resume`. */

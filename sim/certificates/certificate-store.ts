@@ -182,6 +182,11 @@ export class CertificateStore {
   }
 }
 
-function parsed({ certificate }: Pick<NamedCertificate, 'certificate'>): X509Certificate {
-  return new X509Certificate(Buffer.from(certificate, 'base64'))
+/** Each device that registers asks for all of them, and a certificate is only ever replaced. */
+const parsedBefore = new WeakMap<object, X509Certificate>()
+
+function parsed(named: Pick<NamedCertificate, 'certificate'>): X509Certificate {
+  const known = parsedBefore.get(named) ?? new X509Certificate(Buffer.from(named.certificate, 'base64'))
+  parsedBefore.set(named, known)
+  return known
 }

@@ -1,5 +1,5 @@
 import type { TLSSocket } from 'node:tls'
-import { TlsListener } from '../listener.ts'
+import { TlsListener, type ListenerAddress } from '../listener.ts'
 import type { ServerCredential } from '../pki/server-certificate.ts'
 import type { ListeningPlan } from './listening.ts'
 
@@ -20,21 +20,28 @@ export class Doors {
   static async open(
     credential: ServerCredential,
     onSecure: (socket: TLSSocket) => void,
-    plan: ListeningPlan & { readonly refuses: () => boolean },
+    plan: ListeningPlan & Pick<ListenerAddress, 'refuses' | 'ended'>,
   ): Promise<Doors> {
-    const { host, refuses } = plan
+    const { host, refuses, ended: told } = plan
+    const listeners: TlsListener[] = []
+    const ended = (): void => told?.(openOf(listeners))
+    const openPort = (port: number): Promise<TlsListener> =>
+      TlsListener.open(credential, onSecure, { host, port, ...(refuses && { refuses }), ended })
     const [first, ...others] = plan.ports
-    const listener = await TlsListener.open(credential, onSecure, { host, port: first, refuses })
-    const listeners = [listener]
+    const listener = await openPort(first)
+    listeners.push(listener)
     try {
-      for (const port of others) {
-        listeners.push(await TlsListener.open(credential, onSecure, { host, port, refuses }))
-      }
+      for (const port of others) listeners.push(await openPort(port))
     } catch (error) {
       await Promise.all(listeners.map((one) => one.pause()))
       throw error
     }
     return new Doors(host, listener.port, listeners)
+  }
+
+  /** How many connections are open, those in their handshake among them. */
+  get openConnections(): number {
+    return openOf(this.#listeners)
   }
 
   /** Closes every port and every connection: connections are refused until `resume`. */
@@ -51,4 +58,8 @@ export class Doors {
   dropConnections(): void {
     for (const listener of this.#listeners) listener.dropConnections()
   }
+}
+
+function openOf(listeners: readonly TlsListener[]): number {
+  return listeners.reduce((sum, { openConnections }) => sum + openConnections, 0)
 }

@@ -35,7 +35,7 @@ export interface Fronts {
 export async function openFronts(services: CloudServices, options: FrontOptions): Promise<Fronts> {
   const { dps, faults, effects } = services
   const mqtt = await MqttFront.open(routeTo(services), mqttTrouble(faults, dps, effects.down))
-  const http = new HttpFront((peer, stream) => mqtt.handle(peer, stream))
+  const http = new HttpFront((peer, stream) => mqtt.handle(peer, stream), services.now)
   mountServices(http, services, options)
   const greet = (socket: TLSSocket): void => {
     onFirstByte(socket, (protocol) => (protocol === 'http' ? http : mqtt).handle(socket))
@@ -54,7 +54,7 @@ function mountServices(
     errors: ErrorStyle,
     app: HttpApp,
   ): void => {
-    http.mount(answersFor, troubledApp(keeping(app), { of, errors, now }))
+    http.mount({ answersFor, app: troubledApp(keeping(app), { of, errors, now }), errors })
   }
   const troubleOf = (hub: SimulatedHub): Trouble => {
     const met = faults.trouble('hub-service')

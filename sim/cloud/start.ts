@@ -37,7 +37,7 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
 async function start(options: CloudOptions, keeper?: Keeper, state?: CloudState): Promise<RunningCloud> {
   const plan = planListening(options, state?.port)
   const services = createServices(options, state)
-  const { dps, hubs, credentialPolicies, faults } = services
+  const { dps, hubs, credentialPolicies, faults, events } = services
   const serverNames = [...hubs.keys(), provisioningHost, serviceHost, managementHost]
   const credential =
     state !== undefined && isServerFor(state.credential, plan.host)
@@ -59,10 +59,13 @@ async function start(options: CloudOptions, keeper?: Keeper, state?: CloudState)
     hubs: Object.fromEntries([...hubs].map(([name, hub]) => [name, hub.snapshot()])),
   }))
   const refuses = (): boolean => faults.takes('tls-refused') !== undefined
-  const doors = await Doors.open(credential, greet, { ...plan, refuses }).catch(async (error: unknown) => {
-    await mqtt.close()
-    throw error
-  })
+  const ended = (open: number): void => void events.emit('connectionEnded', { open })
+  const doors = await Doors.open(credential, greet, { ...plan, refuses, ended }).catch(
+    async (error: unknown) => {
+      await mqtt.close()
+      throw error
+    },
+  )
   return {
     services,
     doors,

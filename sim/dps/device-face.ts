@@ -88,8 +88,8 @@ class DpsSession implements MqttSession {
     this.#listens = true
   }
 
-  unsubscribed(_filter: string): void {
-    this.#listens = false
+  unsubscribed(filter: string): void {
+    if (filter === resultFilter) this.#listens = false
   }
 
   published({ topic, payload }: Publication): void {

@@ -3,6 +3,7 @@ import { derOf, type IssuedCredential } from '../adr/credential-policies.ts'
 import { ServiceError } from '../errors.ts'
 import { thumbprint256 } from '../pki/thumbprint.ts'
 import { errorAnswer, type Answer } from './answer.ts'
+import { deviceApiVersions } from './api-versions.ts'
 import { assign, type Attested, type AssignmentTools, type Choice } from './assignment.ts'
 import { attest, type Entries } from './attestation.ts'
 import { askWebhook } from './custom-allocation.ts'
@@ -214,8 +215,9 @@ export class RegistrationDesk {
     if (userName.idScope.toLowerCase() !== idScope.toLowerCase()) {
       throw new Unauthorized('Unauthorized', `Expected the id scope "${idScope}", got "${userName.idScope}".`)
     }
-    if (userName.apiVersion === undefined) {
-      throw new ServiceError(400, 400000, 'Bad request: there is no api-version.')
+    const { apiVersion = '' } = userName
+    if (!deviceApiVersions.some((known) => known === apiVersion.toLowerCase())) {
+      throw new ServiceError(400, 400000, `Bad request: the api-version "${apiVersion}" is not supported.`)
     }
     const names = [userName.registrationId, clientId]
     const other = names.find((name) => name.toLowerCase() !== registrationId.toLowerCase())

@@ -1,6 +1,8 @@
 import { decodeCertificateRequest, RequestRefused } from '../adr/certificate-request.ts'
 import { ServiceError } from '../errors.ts'
-import { isRecord } from '../http/request-body.ts'
+import { isRecord, largestBody } from '../http/request-body.ts'
+import { isTooDeep } from '../json-depth.ts'
+import { requestIdIn } from '../mqtt/request-id.ts'
 import { ProtocolViolation } from '../mqtt/session.ts'
 import type { TpmKeys } from './tpm/tpm-keys.ts'
 
@@ -32,15 +34,15 @@ export function parseDpsUserName(userName: string): DpsUserName | undefined {
 export function parseRequest(topic: string, body: Buffer): DeviceRequest {
   const parts =
     /^\$dps\/registrations\/(PUT\/iotdps-register|GET\/iotdps-get-operationstatus)\/\?(.*)$/i.exec(topic)
-  const query = new URLSearchParams(parts?.[2])
-  const requestId = query.get('$rid') ?? ''
-  if (parts === null || requestId === '') {
+  const [, , parameters = ''] = parts ?? []
+  const requestId = requestIdIn(parameters)
+  if (parts === null || requestId === undefined) {
     throw new ProtocolViolation(
       `"${topic}" is no request to DPS: expected a registration or a status, with a $rid.`,
     )
   }
   if (parts[1]?.toUpperCase().startsWith('PUT') === true) return { kind: 'register', requestId, body }
-  return { kind: 'poll', requestId, operationId: query.get('operationId') ?? '' }
+  return { kind: 'poll', requestId, operationId: new URLSearchParams(parameters).get('operationId') ?? '' }
 }
 
 /** What a device says when it registers. */
@@ -60,12 +62,17 @@ export const csrSince = '2025-07-01-preview'
  * Reads the body of a registration.
  *
  * @param apiVersion - what the device speaks: earlier ones do not know of `csr`
- * @throws ServiceError 400 when it has no registration id, half a TPM, or a request for a certificate that is none
+ * @throws ServiceError 400 when it has no registration id, half a TPM, or a request for a certificate that is none; 413
  */
 export function readRegistration(body: Buffer, apiVersion = ''): RegistrationBody {
+  if (body.length > largestBody) {
+    throw new ServiceError(413, 413001, `The body is larger than ${largestBody} bytes.`)
+  }
+  const text = body.toString()
+  if (isTooDeep(text)) throw new ServiceError(400, 400000, 'Bad request: the body is nested too deeply.')
   let content: unknown
   try {
-    content = JSON.parse(body.toString())
+    content = JSON.parse(text)
   } catch {
     throw new ServiceError(400, 400000, 'Bad request: the body is no JSON.')
   }

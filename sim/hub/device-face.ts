@@ -86,7 +86,9 @@ export class HubDeviceFace implements MqttService {
 
 function mistakeIn(userName: HubUserName, clientId: string): string | undefined {
   if (userName.moduleId !== undefined) return `"${userName.moduleId}" is a module; this hub has devices only.`
-  if (userName.apiVersion === undefined) return 'The user name has no api-version.'
+  if (!/^\d{4}-\d{2}-\d{2}(?:-preview)?$/.test(userName.apiVersion ?? '')) {
+    return `The api-version "${userName.apiVersion ?? ''}" is none: expected a date, perhaps with -preview.`
+  }
   if (userName.deviceId !== clientId) {
     return `The client id "${clientId}" is not the device "${userName.deviceId}" of the user name.`
   }

@@ -1,3 +1,5 @@
+import { isTooDeep } from '../json-depth.ts'
+
 /** A JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>
 
@@ -6,8 +8,9 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** What a text says, and `undefined`, which JSON cannot say, when it is none. */
+/** What a text says, and `undefined`, which JSON cannot say, when it is none that Azure reads. */
 export function parseJson(text: string): unknown {
+  if (isTooDeep(text)) return undefined
   try {
     return JSON.parse(text) as unknown
   } catch {

@@ -1,4 +1,5 @@
 import { ServiceError } from '../errors.ts'
+import { parseJson } from './json.ts'
 
 /** A direct method call, as a service makes it. */
 export interface MethodCall {
@@ -31,7 +32,8 @@ interface Pending {
   readonly settle: (answer: MethodResult | ServiceError) => void
 }
 
-const methodNameRule = /^[^/#+\s]{1,100}$/
+// Part of a topic, which MQTT keeps free of control characters and of what is no Unicode (3.1.1, 1.5.3).
+const methodNameRule = /^[^/#+\s\p{Cc}\p{Cs}]{1,100}$/u
 
 /** The direct methods of one hub: sends requests, matches answers, keeps both timeouts. */
 export class DirectMethods {
@@ -65,7 +67,7 @@ export class DirectMethods {
       throw new ServiceError(
         400,
         400001,
-        `"${call.methodName}" is no method name: expected 1 to 100 characters without / # + or space.`,
+        `"${call.methodName}" is no method name: expected 1 to 100 characters without / # +, spaces and control characters.`,
       )
     }
     if (!this.#channel.listens(deviceId) && !(await this.#comes(deviceId, call.connectTimeoutMs ?? 0))) {
@@ -138,12 +140,9 @@ export class DirectMethods {
 
 function readAnswer(status: number, body: Buffer): MethodResult | ServiceError {
   if (body.length === 0) return { status, payload: null }
-  try {
-    const payload: unknown = JSON.parse(body.toString())
-    return { status, payload }
-  } catch {
-    return new ServiceError(502, 502001, 'The device has answered with something that is not JSON.')
-  }
+  const payload = parseJson(body.toString())
+  if (payload !== undefined) return { status, payload }
+  return new ServiceError(502, 502001, 'The device has answered with something that is not JSON.')
 }
 
 function noAnswer(): ServiceError {

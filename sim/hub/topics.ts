@@ -1,3 +1,4 @@
+import { requestIdIn } from '../mqtt/request-id.ts'
 import { ProtocolViolation } from '../mqtt/session.ts'
 
 /** What a device may publish to a hub. */
@@ -45,7 +46,7 @@ export function parseTopic({ deviceId, apiVersion }: Speaker, topic: string): De
   if (reported !== null) return { kind: 'twinReported', requestId: requestIdOf(reported[1], topic) }
   const issue = issueCertificate.exec(topic)
   if (issue !== null && apiVersion >= credentialsSince) {
-    const requestId = new URLSearchParams(issue[1] ?? '').get('$rid') ?? ''
+    const requestId = requestIdIn(issue[1] ?? '') ?? ''
     return {
       kind: 'issueCertificate',
       requestId: credentialRequestId.test(requestId) ? requestId : undefined,
@@ -82,9 +83,8 @@ export function findSubscription(
   }
 }
 
-function requestIdOf(query: string | undefined, topic: string): string {
-  const requestId = new URLSearchParams(query).get('$rid')
-  if (requestId === null || requestId === '')
-    throw new ProtocolViolation(`"${topic}" has no request id ($rid).`)
+function requestIdOf(parameters: string | undefined, topic: string): string {
+  const requestId = requestIdIn(parameters ?? '')
+  if (requestId === undefined) throw new ProtocolViolation(`"${topic}" has no request id ($rid).`)
   return requestId
 }

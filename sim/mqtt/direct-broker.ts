@@ -37,16 +37,17 @@ export class DirectBroker extends Aedes {
     later(rest)
   }
 
-  override subscribe(_topic: string, ...rest: readonly unknown[]): void {
+  override subscribe(_topic: string, _deliver: unknown, ...rest: readonly unknown[]): void {
     later(rest)
   }
 
-  override unsubscribe(_topic: string, ...rest: readonly unknown[]): void {
+  // Aedes leaves the callback out when a device subscribes again with another QoS.
+  override unsubscribe(_topic: string, _deliver: unknown, ...rest: readonly unknown[]): void {
     later(rest)
   }
 }
 
-/** Calls the callback, which is the last argument. Not at once: aedes would re-enter its parser. */
+/** Calls the callback, which is the last argument where there is one. Not at once: aedes would re-enter its parser. */
 function later(rest: readonly unknown[]): void {
   const callback = rest.at(-1)
   if (typeof callback === 'function') process.nextTick(callback)

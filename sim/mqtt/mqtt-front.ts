@@ -40,6 +40,8 @@ export type TroubleOf = (service: MqttService, occasion: 'connect' | 'publish') 
 /** From the socket to the answer of a CONNECT. */
 interface Visit {
   readonly peer: TLSSocket
+  /** What carries MQTT. */
+  readonly stream: Duplex
   readonly connection: DeviceConnection
   connect: ConnectPacket | undefined
   service: MqttService | undefined
@@ -76,6 +78,7 @@ export class MqttFront {
       const visit = client === null ? undefined : this.#visits.get(client)
       this.#meet(packet === visit?.connect?.will ? undefined : visit, 'publish', (trouble) => {
         const refusal = guarded(() => {
+          if (packet !== visit?.connect?.will) requireOpen(visit)
           if (trouble?.cut === 'before') throw new ProtocolViolation(asked)
           trouble?.refuse()
           this.#publish(client, packet)
@@ -85,9 +88,11 @@ export class MqttFront {
       })
     }
     broker.authorizeSubscribe = (client, subscription, answer) => {
+      const visit = this.#visits.get(client)
       const refusal = guarded(() => {
+        requireOpen(visit)
         const qos = subscription.qos === 0 ? 0 : 1
-        this.#visits.get(client)?.session?.subscribed(subscription.topic, qos)
+        visit?.session?.subscribed(subscription.topic, qos)
       })
       answer(refusal, refusal === null ? subscription : null)
     }
@@ -122,8 +127,10 @@ export class MqttFront {
   handle(peer: TLSSocket, stream: Duplex = peer): void {
     const client = this.#broker.handle(stream)
     grantAtMostQos1(client)
+    limitPackets(client, stream)
     this.#visits.set(client, {
       peer,
+      stream,
       connection: connectionOf(client, stream),
       connect: undefined,
       service: undefined,
@@ -232,6 +239,11 @@ export class MqttFront {
 
 const asked = 'A fault was asked for.'
 
+/** Aedes goes on with what came in one piece with a DISCONNECT, behind it (MQTT 3.1.1, 3.14.4 forbids that). */
+function requireOpen(visit: Visit | undefined): void {
+  if (visit?.stream.destroyed === true) throw new ProtocolViolation('The connection has ended.')
+}
+
 /** Until the CONNECT has come, nobody is let in. */
 function refuse(): never {
   throw new ConnectRefused(5, 'No CONNECT has come.')
@@ -268,6 +280,22 @@ function guarded(act: () => void): ProtocolViolation | null {
   } catch (error) {
     if (error instanceof ProtocolViolation) return error
     throw error
+  }
+}
+
+// A message of 256 KiB with the longest topic; the longest CONNECT is as large.
+const largestPacket = (256 + 2 * 64) * 1024
+
+/** Ends a connection as soon as a packet says that it is larger than any can be: aedes would wait for all of it. */
+function limitPackets(client: Client, stream: Duplex): void {
+  const { _parser: parser } = client as unknown as {
+    readonly _parser: { parse: (bytes: Buffer) => number; readonly packet: { readonly length: number } }
+  }
+  const parse = parser.parse.bind(parser)
+  parser.parse = (bytes) => {
+    const left = parse(bytes)
+    if (parser.packet.length > largestPacket) stream.destroy()
+    return left
   }
 }
 

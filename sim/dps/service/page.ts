@@ -5,17 +5,24 @@ import type { HttpEnvironment } from '../../http/service-app.ts'
 
 const mostItems = 1000
 
+/** What a query goes through. */
+export interface Queried<T> {
+  readonly items: readonly T[]
+  readonly idOf: (item: T) => string
+  readonly json: (item: T) => object
+  /** What the answer calls them. */
+  readonly itemType: string
+}
+
 /**
  * Answers a query with one page, and with the token for the next one if there is more. The token names the last
  * item of the page, so entries that come and go meanwhile do no harm.
  *
- * @param items - by id
  * @throws ServiceError 400 for a query other than `SELECT *`, or a token or page size that is none
  */
-export async function answerQuery(
+export async function answerQuery<T>(
   context: Context<HttpEnvironment>,
-  items: ReadonlyMap<string, object>,
-  itemType: string,
+  { items, idOf, json, itemType }: Queried<T>,
 ): Promise<Response> {
   const { query } = (await readJsonObject(context)) as { readonly query?: unknown }
   if (typeof query !== 'string' || !/^\s*(\*|select\s+\*(\s+from\s+\w+)?)\s*;?\s*$/i.test(query)) {
@@ -23,15 +30,17 @@ export async function answerQuery(
   }
   const size = pageSize(context.req.header('x-ms-max-item-count'))
   const after = afterOf(context.req.header('x-ms-continuation'))
-  const ids = [...items.keys()].sort().filter((id) => after === undefined || id > after)
-  const page = ids.slice(0, size)
+  const byId = new Map(items.map((item) => [idOf(item).toLowerCase(), item]))
+  const rest = [...byId].filter(([id]) => after === undefined || id > after)
+  rest.sort(([one], [other]) => (one < other ? -1 : 1))
+  const page = rest.slice(0, size)
   const last = page.at(-1)
-  if (ids.length > page.length && last !== undefined) {
-    context.header('x-ms-continuation', Buffer.from(JSON.stringify({ after: last })).toString('base64'))
+  if (rest.length > page.length && last !== undefined) {
+    context.header('x-ms-continuation', Buffer.from(JSON.stringify({ after: last[0] })).toString('base64'))
   }
   context.header('x-ms-item-type', itemType)
   context.header('x-ms-max-item-count', String(size))
-  return context.json(page.map((id) => items.get(id)))
+  return context.json(page.map(([, item]) => json(item)))
 }
 
 function pageSize(header: string | undefined): number {

@@ -1,5 +1,6 @@
 import { ServiceError } from '../../errors.ts'
 import { isRecord, type JsonRecord } from '../../http/request-body.ts'
+import { readTwinChange } from '../../hub/service/twin-body.ts'
 import type {
   AllocationPolicy,
   EnrollmentGroup,
@@ -79,8 +80,12 @@ function common(json: JsonRecord, attestation: EntryAttestation): Common {
 }
 
 function readTwin(json: JsonRecord): InitialTwin {
-  const tags = optionalObject(json, 'tags')
-  const desired = optionalObject(optionalObject(json, 'properties') ?? {}, 'desired')
+  const given = {
+    tags: optionalObject(json, 'tags'),
+    properties: { desired: optionalObject(optionalObject(json, 'properties') ?? {}, 'desired') },
+  }
+  // A hub takes it later, when nobody could be told that it cannot.
+  const { tags, desired } = readTwinChange(given)
   return {
     ...(tags === undefined ? {} : { tags }),
     ...(desired === undefined ? {} : { properties: { desired } }),

@@ -71,15 +71,12 @@ export function dpsServiceApp(parts: ServiceAppParts): ServiceApp {
     ),
   )
   app.post('/enrollments/query', (context) =>
-    answerQuery(
-      context,
-      byId(
-        enrollments.list(),
-        ({ registrationId }) => registrationId,
-        (stored) => shown(context, stored),
-      ),
-      'enrollment',
-    ),
+    answerQuery(context, {
+      items: enrollments.list(),
+      idOf: ({ registrationId }) => registrationId,
+      json: (stored) => shown(context, stored),
+      itemType: 'enrollment',
+    }),
   )
   app.post('/enrollments/:id/attestationmechanism', (context) => {
     const id = context.req.param('id')
@@ -103,15 +100,12 @@ export function dpsServiceApp(parts: ServiceAppParts): ServiceApp {
   })
 
   app.post('/enrollmentgroups/query', (context) =>
-    answerQuery(
-      context,
-      byId(
-        groups.list(),
-        ({ enrollmentGroupId }) => enrollmentGroupId,
-        (stored) => shownGroup(context, stored),
-      ),
-      'enrollmentGroup',
-    ),
+    answerQuery(context, {
+      items: groups.list(),
+      idOf: ({ enrollmentGroupId }) => enrollmentGroupId,
+      json: (stored) => shownGroup(context, stored),
+      itemType: 'enrollmentGroup',
+    }),
   )
   app.post('/enrollmentgroups/:id/attestationmechanism', (context) => {
     const id = context.req.param('id')
@@ -138,9 +132,12 @@ export function dpsServiceApp(parts: ServiceAppParts): ServiceApp {
 
   app.post('/registrations/:id/query', (context) => {
     const id = context.req.param('id').toLowerCase()
-    const ofGroup = registrations.list().filter((state) => state.enrollmentGroupId?.toLowerCase() === id)
-    const items = byId(ofGroup, ({ registrationId }) => registrationId, registrationJson)
-    return answerQuery(context, items, 'deviceRegistration')
+    return answerQuery(context, {
+      items: registrations.list().filter((state) => state.enrollmentGroupId?.toLowerCase() === id),
+      idOf: ({ registrationId }) => registrationId,
+      json: registrationJson,
+      itemType: 'deviceRegistration',
+    })
   })
   app.get('/registrations/:id', (context) => {
     const id = context.req.param('id')
@@ -181,12 +178,4 @@ function keeperOf(entry: Entry<unknown> | undefined): CertificateKeeper {
 function required<T>(found: T | undefined, what: string): T {
   if (found === undefined) throw new ServiceError(404, 404201, `Not found: ${what}.`)
   return found
-}
-
-function byId<T>(
-  items: readonly T[],
-  idOf: (item: T) => string,
-  json: (item: T) => object,
-): ReadonlyMap<string, object> {
-  return new Map(items.map((item) => [idOf(item).toLowerCase(), json(item)]))
 }
