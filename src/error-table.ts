@@ -186,7 +186,7 @@ export const errorTable = {
   AGENT_STOPPED: fatal('The agent is stopped.', 'Start a new agent.'),
   JOURNAL_DAMAGED: fatal(
     'The journal is damaged before its end.',
-    'Move the named file away: the agent then finds its identity on the token again.',
+    'The command leafkeeper journal repair FOLDER keeps the damaged file and what can be read; at the next start the agent compares it with the token.',
   ),
   JOURNAL_UNREADABLE: fatal(
     'The journal cannot be read.',
@@ -203,6 +203,10 @@ export const errorTable = {
   JOURNAL_UNWRITABLE: transient(
     'The journal cannot be written.',
     'Make room on the disk or make the state folder writable; the connection stays up meanwhile.',
+  ),
+  STATE_FOLDER_IN_USE: fatal(
+    'Another process uses the state folder.',
+    'Stop it, or give each agent a state folder of its own.',
   ),
 } as const satisfies Record<string, ErrorRow>
 

@@ -9,8 +9,9 @@ import type { DeviceAgentEvents, RollReport } from './agent-events.ts'
 import { systemClock } from './clock.ts'
 import { activeGeneration, Credentials } from './credentials.ts'
 import type { FoundGeneration } from './events.ts'
+import { lockFolder } from './folder-lock.ts'
 import { HubLink } from './hub-link.ts'
-import { fileJournal, memoryJournal } from './journal.ts'
+import { fileJournal, memoryJournal, type Journal } from './journal.ts'
 import { agentMethods } from './methods.ts'
 import { Narrator, type Tell } from './narrator.ts'
 import type { DeviceAgentOptions } from './options.ts'
@@ -59,6 +60,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
   readonly #link: HubLink
   readonly #narrator: Narrator
   readonly #runner: Runner
+  readonly #journal: Journal
   readonly #waiters = new RollWaiters()
   readonly #abort = new AbortController()
   readonly #awaitingStep: (() => void)[] = []
@@ -68,7 +70,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
    * Opens the token, reads the journal and begins to connect. Resolves once the machine runs, which is before the
    * device is connected.
    *
-   * @throws LeafkeeperError `AGENT_CONFIG_INVALID`, `JOURNAL_*`, and `HSM_*` when the token cannot be used
+   * @throws LeafkeeperError `AGENT_CONFIG_INVALID`, `JOURNAL_*`, `STATE_FOLDER_IN_USE`, and `HSM_*` when the token cannot be used
    */
   static async start(options: DeviceAgentOptions): Promise<DeviceAgent> {
     requireRegistrationId(options.registrationId)
@@ -121,10 +123,12 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       failed: (effect, error) => this.#narrator.failed(effect, error),
       registered: (generation, registration) => this.#narrator.registered(generation, registration),
     })
-    const journal = stateFolder === undefined ? memoryJournal() : fileJournal(stateFolder)
+    const lock = (folder: string): Promise<() => Promise<void>> =>
+      lockFolder(folder, `the agent of ${commonName}`)
+    this.#journal = stateFolder === undefined ? memoryJournal() : fileJournal(stateFolder, { lock })
     this.#runner = new Runner(
       {
-        journal,
+        journal: this.#journal,
         clock,
         random: options.random ?? Math.random,
         perform: (effect, state) => performer.perform(effect, state),
@@ -271,8 +275,13 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
     } finally {
       this.#outbox.close()
       this.#waiters.rejectAll(new LeafkeeperError('AGENT_STOPPED'))
-      await this.#token.close()
-      this.#releaseWaiting()
+      try {
+        await this.#token.close()
+      } finally {
+        // Last, because the next agent may begin with this folder at once.
+        await this.#journal.close()
+        this.#releaseWaiting()
+      }
     }
   }
 

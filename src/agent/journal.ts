@@ -1,123 +1,200 @@
-import { constants } from 'node:fs'
-import { mkdir, open, readFile, rename, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
 import { LeafkeeperError, messageOf } from '../errors.ts'
 import type { AgentEvent } from './events.ts'
+import { systemDisk, type JournalDisk, type JournalFile } from './journal-disk.ts'
+import { errnoOf, isDiskUnwritable, journalDamaged, writable } from './journal-errors.ts'
+import { encodeRecord, journalVersion, readRecords } from './journal-format.ts'
+import { restoreState } from './journal-versions.ts'
 import type { AgentState } from './states.ts'
 
 /** Where the agent keeps what it must know after a restart. */
 export interface Journal {
-  /** The state to begin with, and the events that came after it. */
+  /** What to go on with. */
   read(): Promise<JournalContents>
   /** Begins a new journal with this state; the old one stays until the new one is safely on disk. */
   begin(state: AgentState): Promise<void>
-  /** Resolves when the event is safely on disk. */
-  append(event: AgentEvent): Promise<void>
+  /** Resolves when the event, and what it has changed in the state, are safely on disk. */
+  append(event: AgentEvent, changes: Partial<AgentState>): Promise<void>
   close(): Promise<void>
 }
 
-/** `state` is `null` where there is no journal yet. */
+/** What a journal holds. */
 export interface JournalContents {
+  /** The state that everything recorded comes to; `null` where there is no journal yet. */
   readonly state: AgentState | null
+  /** What happened since the state that the journal begins with. */
   readonly events: readonly AgentEvent[]
+  /** Length of a last record that was not written to its end, in bytes; it is dropped. */
+  readonly tornBytes: number
 }
 
-/** Counts the formats of the journal; a record of another one is not guessed at. */
-const schema = 1
+/** Keeps others out of the folder of a journal; resolves with what lets them in again. */
+export type LockFolder = (folder: string) => Promise<() => Promise<void>>
 
-type JournalRecord =
-  | { readonly schema: typeof schema; readonly state: AgentState }
-  | { readonly schema: typeof schema; readonly event: AgentEvent }
+/** What a journal in a folder is made of. */
+export interface FileJournalParts {
+  readonly lock: LockFolder
+  readonly disk?: JournalDisk
+}
+
+const nothing: JournalContents = { state: null, events: [], tornBytes: 0 }
 
 /** A journal that lives as long as the process: for simulators and tests that need no restart. */
 export function memoryJournal(): Journal {
-  let contents: { state: AgentState | null; events: AgentEvent[] } = { state: null, events: [] }
+  let contents = nothing
   return {
-    read: () => Promise.resolve({ state: contents.state, events: [...contents.events] }),
+    read: () => Promise.resolve(contents),
     begin: (state) => {
-      contents = { state, events: [] }
+      contents = { ...nothing, state }
       return Promise.resolve()
     },
-    append: (event) => {
-      contents.events.push(event)
+    append: (event, changes) => {
+      const { state, events } = contents
+      if (state === null) return Promise.reject(notBegun())
+      contents = { ...contents, state: { ...state, ...changes }, events: [...events, event] }
       return Promise.resolve()
     },
     close: () => Promise.resolve(),
   }
 }
 
+/** The file in a state folder that holds the journal. */
+export function journalPath(folder: string): string {
+  return join(folder, 'journal')
+}
+
 /**
- * A journal in a folder: the file `journal`, one record a line as `CRC-32 length JSON`, both in hexadecimal, flushed
- * to disk after every record. It holds certificates and identifiers, never a key or a PIN.
+ * A journal in a folder: the file `journal`, of one record a line. The first one holds a state, each next one an event
+ * and what it has changed, flushed to disk one by one. It holds certificates and identifiers, never a key or a PIN.
  *
- * A torn last record (power was lost while it was written) is dropped: its effects were never performed.
+ * It is read and written by one process at a time. A disk on which nothing can be written, not even the lock, can still
+ * be read from; the lock is then taken before the first record.
  *
- * @throws LeafkeeperError `JOURNAL_DAMAGED` with file and offset where an earlier record is damaged,
- * `JOURNAL_UNREADABLE`, `JOURNAL_UNKNOWN_VERSION`, `JOURNAL_UNWRITABLE`
+ * @throws LeafkeeperError `JOURNAL_DAMAGED` with file and offset where a record before the last one is damaged,
+ * `JOURNAL_UNREADABLE`, `JOURNAL_UNKNOWN_VERSION`, `JOURNAL_UNWRITABLE`, `STATE_FOLDER_IN_USE`
  */
-export function fileJournal(folder: string): Journal {
-  const path = join(folder, 'journal')
-  let file: FileHandle | null = null
+export function fileJournal(folder: string, { lock, disk = systemDisk }: FileJournalParts): Journal {
+  const path = journalPath(folder)
+  let unlock: (() => Promise<void>) | null = null
+  /** What was read without the lock. */
+  let seen: { readonly bytes: Buffer | null } | null = null
+  let file: JournalFile | null = null
   /** Where the next record goes. What a failed write has left behind it is cut off first. */
   let end = 0
   let tornBehindEnd = false
+  /** The file has taken its name, and a loss of power could still undo that. */
+  let nameIsSafe = true
+
+  /** A new file takes the journal's name when it is on disk. */
+  async function replace(text: Buffer): Promise<void> {
+    const next = await writeNew(disk, `${path}.next`, text)
+    try {
+      await disk.rename(`${path}.next`, path)
+    } catch (error) {
+      await next.close()
+      throw error
+    }
+    // From here on the new file is the journal, whatever else fails.
+    const old = file
+    file = next
+    end = text.length
+    tornBehindEnd = false
+    nameIsSafe = false
+    await old?.close()
+    await makeNameSafe()
+  }
+
+  async function makeNameSafe(): Promise<void> {
+    await disk.syncFolder(folder)
+    nameIsSafe = true
+  }
+
+  /** Nobody else has written what this process has only read. */
+  async function takeLock(): Promise<void> {
+    if (unlock !== null) return
+    await disk.makeFolder(folder)
+    const release = await lock(folder)
+    if (seen !== null && !sameBytes(seen.bytes, await readJournalFile(disk, path))) {
+      await release()
+      throw new LeafkeeperError('STATE_FOLDER_IN_USE', {
+        message: `Expected ${path} as it was read at the start, found that another agent has written it since.`,
+      })
+    }
+    unlock = release
+  }
+
   return {
     async read() {
-      return parse(path, await readIfPresent(path))
+      try {
+        await writable(path, takeLock)
+      } catch (error) {
+        if (!isDiskUnwritable(error)) throw error
+      }
+      const bytes = await readJournalFile(disk, path)
+      if (unlock === null) seen = { bytes }
+      return bytes === null ? nothing : contentsOf(path, bytes)
     },
     async begin(state) {
       await writable(path, async () => {
-        await mkdir(folder, { recursive: true, mode: 0o700 })
-        const text = Buffer.from(encode({ schema, state }))
-        const next = await writeNew(`${path}.next`, text)
-        try {
-          await rename(`${path}.next`, path)
-        } catch (error) {
-          await next.close()
-          throw error
-        }
-        // From here on the new file is the journal, whatever else fails.
-        const old = file
-        file = next
-        end = text.length
-        tornBehindEnd = false
-        await old?.close()
-        await syncFolder(folder)
+        await takeLock()
+        await replace(encodeRecord({ schema: journalVersion, state }))
       })
     },
-    async append(event) {
+    async append(event, changes) {
       await writable(path, async () => {
-        if (file === null) throw new Error('the journal was not begun')
+        if (file === null) throw notBegun()
+        if (!nameIsSafe) await makeNameSafe()
         if (tornBehindEnd) await file.truncate(end)
-        const record = Buffer.from(encode({ schema, event }))
+        const record = encodeRecord({ schema: journalVersion, event, changes })
         tornBehindEnd = true
-        await writeAt(file, record, end)
-        await file.datasync()
+        await writeAll(file, record, end)
+        await file.sync()
         end += record.length
         tornBehindEnd = false
       })
     },
     async close() {
-      await file?.close()
-      file = null
+      const [open, release] = [file, unlock]
+      file = unlock = null
+      try {
+        await open?.close()
+      } finally {
+        await release?.()
+      }
     },
   }
 }
 
-/** Writes all bytes; a disk may take them in parts. */
-async function writeAt(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  for (let written = 0; written < bytes.length;) {
-    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written)
-    written += bytesWritten
+/**
+ * Reads the journal of a folder as an agent would.
+ *
+ * @throws LeafkeeperError `JOURNAL_DAMAGED`, `JOURNAL_UNKNOWN_VERSION`
+ */
+export function contentsOf(path: string, bytes: Buffer): JournalContents {
+  const { records, end, ending } = readRecords(bytes)
+  if (ending === 'damaged') throw journalDamaged(path, end)
+  const { state, events } = restoreState(path, records)
+  return { state, events, tornBytes: bytes.length - end }
+}
+
+/** @throws LeafkeeperError `JOURNAL_UNREADABLE` */
+export async function readJournalFile(disk: JournalDisk, path: string): Promise<Buffer | null> {
+  try {
+    return await disk.read(path)
+  } catch (cause) {
+    throw new LeafkeeperError('JOURNAL_UNREADABLE', {
+      message: `Expected to read ${path}, got: ${messageOf(cause)}.`,
+      cause,
+      reason: errnoOf(cause) ?? 'unknown',
+    })
   }
 }
 
-/** The old journal stays in use until this one has been flushed and has taken its name. */
-async function writeNew(path: string, text: Buffer): Promise<FileHandle> {
-  const file = await open(path, constants.O_CREAT | constants.O_TRUNC | constants.O_WRONLY, 0o600)
+/** Writes a file of this name that is whole and on disk; whoever had the name before is not touched. */
+export async function writeNew(disk: JournalDisk, path: string, text: Buffer): Promise<JournalFile> {
+  const file = await disk.create(path)
   try {
-    await writeAt(file, text, 0)
+    await writeAll(file, text, 0)
     await file.sync()
     return file
   } catch (error) {
@@ -126,97 +203,15 @@ async function writeNew(path: string, text: Buffer): Promise<FileHandle> {
   }
 }
 
-function encode(record: JournalRecord): string {
-  const json = JSON.stringify(record)
-  return `${hex(crc32(json))} ${hex(Buffer.byteLength(json))} ${json}\n`
+async function writeAll(file: JournalFile, bytes: Buffer, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length;)
+    written += await file.write(bytes.subarray(written), position + written)
 }
 
-function hex(value: number): string {
-  return value.toString(16).padStart(8, '0')
+function sameBytes(one: Buffer | null, other: Buffer | null): boolean {
+  return one === null || other === null ? one === other : one.equals(other)
 }
 
-const headerLength = '00000000 00000000 '.length
-
-function parse(path: string, bytes: Buffer): JournalContents {
-  let state: AgentState | null = null
-  const events: AgentEvent[] = []
-  let offset = 0
-  while (offset < bytes.length) {
-    const record = recordAt(bytes, offset)
-    if (record === 'torn') break
-    if (record === 'damaged') throw damaged(path, offset)
-    const version: number = record.value.schema
-    if (version !== schema) throw unknownVersion(path, version)
-    if ('state' in record.value) state = record.value.state
-    else events.push(record.value.event)
-    offset = record.end
-  }
-  if (state === null && events.length > 0) throw damaged(path, 0)
-  return { state, events }
-}
-
-/** `torn` is a record that ends with the file; `damaged` is one that others follow. */
-function recordAt(bytes: Buffer, offset: number): { value: JournalRecord; end: number } | 'torn' | 'damaged' {
-  const header = /^([0-9a-f]{8}) ([0-9a-f]{8}) $/.exec(
-    bytes.toString('latin1', offset, offset + headerLength),
-  )
-  const newline = bytes.indexOf(0x0a, offset)
-  const last = newline === -1 || newline === bytes.length - 1
-  if (header === null) return last ? 'torn' : 'damaged'
-  const [, checksum = '', length = ''] = header
-  const start = offset + headerLength
-  const end = start + Number.parseInt(length, 16)
-  if (end >= bytes.length) return last ? 'torn' : 'damaged'
-  const json = bytes.subarray(start, end)
-  if (bytes[end] !== 0x0a || crc32(json) !== Number.parseInt(checksum, 16)) return last ? 'torn' : 'damaged'
-  return { value: JSON.parse(json.toString('utf8')) as JournalRecord, end: end + 1 }
-}
-
-function damaged(path: string, offset: number): LeafkeeperError {
-  return new LeafkeeperError('JOURNAL_DAMAGED', {
-    message: `Expected a record with a matching checksum in ${path} at byte ${offset}, found something else.`,
-  })
-}
-
-function unknownVersion(path: string, found: unknown): LeafkeeperError {
-  return new LeafkeeperError('JOURNAL_UNKNOWN_VERSION', {
-    message: `Expected a journal of version ${schema} in ${path}, found version ${String(found)}.`,
-  })
-}
-
-async function readIfPresent(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path)
-  } catch (cause) {
-    const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    if (code === 'ENOENT') return Buffer.alloc(0)
-    throw new LeafkeeperError('JOURNAL_UNREADABLE', {
-      message: `Expected to read ${path}, got: ${messageOf(cause)}.`,
-      cause,
-      reason: code,
-    })
-  }
-}
-
-async function writable(path: string, write: () => Promise<void>): Promise<void> {
-  try {
-    await write()
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw new LeafkeeperError('JOURNAL_UNWRITABLE', {
-      message: `Expected to write ${path}, got: ${messageOf(cause)}.`,
-      cause,
-      ...(code === undefined ? {} : { reason: code }),
-    })
-  }
-}
-
-/** A renamed file is only safe when its folder has been flushed as well. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+function notBegun(): Error {
+  return new Error('the journal was not begun')
 }

@@ -51,7 +51,6 @@ export function step(
 /** The state before the first event. */
 export function initialState(policy: Policy, commonName: string): AgentState {
   return {
-    schema: 1,
     running: false,
     policy,
     commonName,

@@ -3,7 +3,8 @@ import { LeafkeeperError, messageOf } from '../errors.ts'
 import type { Clock } from './clock.ts'
 import type { Effect } from './effects.ts'
 import type { AgentEvent, Occurrence } from './events.ts'
-import type { Journal } from './journal.ts'
+import { isDiskUnwritable } from './journal-errors.ts'
+import type { Journal, JournalContents } from './journal.ts'
 import { initialState, step } from './machine.ts'
 import type { AgentState, Policy } from './states.ts'
 
@@ -30,8 +31,8 @@ export interface ObservedStep {
   readonly after: AgentState
 }
 
-/** How long the runner waits before it writes to a full or read-only disk again, in milliseconds. */
-const journalRetryMs = 1_000
+/** How long the runner waits before it writes to a full or read-only disk again, in milliseconds; it doubles up to the last. */
+const journalRetryMs = { first: 1_000, last: 30_000 }
 
 /** After so many records the journal begins anew with the present state, so that it stays small. */
 const recordsUntilCompaction = 512
@@ -40,8 +41,10 @@ const recordsUntilCompaction = 512
  * Runs the machine: one event at a time, first into the journal, then its effects. Effects run side by side, and
  * what they end in comes back as events.
  *
- * While the journal cannot be written, steps that only concern the connection go on, since a restart finds their
- * outcome by itself. Every other event is put off until the disk takes it, so that nothing risky begins.
+ * While the journal cannot be written the machine begins nothing that a restart has to know of: no key, no
+ * certificate, no proof, no destruction. What the connection needs goes on, and so does the state in memory; a crash
+ * meanwhile goes back to an older journal, which a start mends. When the disk takes records again, the journal begins
+ * anew with the present state.
  */
 export class Runner {
   readonly #parts: RunnerParts
@@ -52,8 +55,7 @@ export class Runner {
   readonly #performing = new Set<Promise<void>>()
   #closing = false
   #recordsSinceBegin = 0
-  /** Events that have to wait until the disk takes records again. */
-  readonly #putOff: Occurrence[] = []
+  #journalRetryMs = journalRetryMs.first
 
   constructor(parts: RunnerParts, policy: Policy, commonName: string) {
     this.#parts = parts
@@ -66,27 +68,30 @@ export class Runner {
   }
 
   /**
-   * Reads the journal and makes it begin with the state it ends in.
+   * Reads the journal and makes it begin with the state it ends in. A disk that takes no records is no obstacle.
    *
+   * @returns what was read
    * @throws LeafkeeperError `JOURNAL_DAMAGED`, `JOURNAL_UNREADABLE`, `JOURNAL_UNKNOWN_VERSION`,
-   * `JOURNAL_OTHER_DEVICE`, `JOURNAL_UNWRITABLE`
+   * `JOURNAL_OTHER_DEVICE`, `STATE_FOLDER_IN_USE`, and `JOURNAL_UNWRITABLE` where the folder is set up wrong
    */
-  async restore(): Promise<void> {
-    const { state, events } = await this.#parts.journal.read()
+  async restore(): Promise<JournalContents> {
+    const { journal, journalFailed } = this.#parts
+    const contents = await journal.read()
     const { commonName } = this.#state
-    if (state !== null && state.commonName !== commonName)
+    if (contents.state !== null && contents.state.commonName !== commonName)
       throw new LeafkeeperError('JOURNAL_OTHER_DEVICE', {
-        message: `Expected the journal of ${commonName}, found that of ${state.commonName}.`,
+        message: `Expected the journal of ${commonName}, found that of ${contents.state.commonName}.`,
       })
-    // A journal of an older version lacks what its policy did not know of yet.
-    const complete = (policy: Policy): Policy => ({ ...this.#state.policy, ...policy })
-    let restored = state === null ? this.#state : { ...state, policy: complete(state.policy) }
-    for (const event of events) {
-      const known = event.kind === 'started' ? { ...event, policy: complete(event.policy) } : event
-      restored = step(restored, known).state
+    this.#state = { ...(contents.state ?? this.#state), journalWritable: true }
+    try {
+      await journal.begin(this.#state)
+    } catch (error) {
+      if (!isDiskUnwritable(error)) throw error
+      this.#state = { ...this.#state, journalWritable: false }
+      journalFailed(journalError(error))
+      this.#retryJournal()
     }
-    await this.#parts.journal.begin(restored)
-    this.#state = restored
+    return contents
   }
 
   /** Takes one event through the machine. Resolves when the step was taken, or put off for the journal's sake. */
@@ -95,7 +100,7 @@ export class Runner {
     return this.#last
   }
 
-  /** Waits for what is under way, then lets the journal go. Call it after `stopRequested`. */
+  /** Waits for what is under way; nothing is written to the journal any more. Call it after `stopRequested`. */
   async close(): Promise<void> {
     this.#closing = true
     this.#cancelRetry()
@@ -106,7 +111,6 @@ export class Runner {
     } while (this.#performing.size > 0)
     await this.#last
     this.#cancelWake()
-    await this.#parts.journal.close()
   }
 
   async #take(occurrence: Occurrence): Promise<void> {
@@ -114,23 +118,22 @@ export class Runner {
     const event: AgentEvent = { ...occurrence, at: clock.now(), entropy: random() }
     const before = this.#state
     const { state: after, effects } = step(before, event)
-    // What the journal can take is no record of its own: a start always finds it out anew.
-    const recorded = event.kind !== 'journalChecked' && isWorthARecord(before, after, effects)
-    if (recorded && !(await this.#written(event))) {
-      if (before.journalWritable) return this.#holdBack(occurrence)
-      if (!concernsOnlyConnection(before, after, effects)) return void this.#putOff.push(occurrence)
-    }
+    // The step is written before it is true. One on a disk that takes nothing has no effect that would need it.
+    if (
+      after.journalWritable &&
+      isWorthARecord(before, after, effects) &&
+      !(await this.#written(event, after))
+    )
+      return this.#holdBack(occurrence)
     this.#state = after
     if (this.#recordsSinceBegin >= recordsUntilCompaction) await this.#beginAnew()
     observe({ before, event, after })
     for (const effect of effects) this.#begin(effect)
   }
 
-  /** While the journal is not writable, what it lacks is written all at once when it is again. */
-  async #written(event: AgentEvent): Promise<boolean> {
-    if (!this.#state.journalWritable) return false
+  async #written(event: AgentEvent, after: AgentState): Promise<boolean> {
     try {
-      await this.#parts.journal.append(event)
+      await this.#parts.journal.append(event, changesBetween(this.#state, after))
       this.#recordsSinceBegin += 1
       return true
     } catch (cause) {
@@ -155,17 +158,18 @@ export class Runner {
   async #holdBack(occurrence: Occurrence): Promise<void> {
     this.#retryJournal()
     await this.#take({ kind: 'journalChecked', writable: false })
-    await this.#take(occurrence)
+    if (occurrence.kind !== 'journalChecked') await this.#take(occurrence)
   }
 
   #retryJournal(): void {
     if (this.#closing) return
     const { clock } = this.#parts
-    this.#cancelRetry = clock.wakeAt(clock.now() + journalRetryMs, () => {
+    this.#cancelRetry = clock.wakeAt(clock.now() + this.#journalRetryMs, () => {
       this.#last = this.#last.then(async () => {
+        this.#journalRetryMs = Math.min(2 * this.#journalRetryMs, journalRetryMs.last)
         if (!(await this.#beginAnew())) return this.#retryJournal()
-        for (const again of [{ kind: 'journalChecked', writable: true } as const, ...this.#putOff.splice(0)])
-          void this.dispatch(again)
+        this.#journalRetryMs = journalRetryMs.first
+        await this.#take({ kind: 'journalChecked', writable: true })
       })
     })
   }
@@ -192,32 +196,9 @@ function isWorthARecord(before: AgentState, after: AgentState, effects: readonly
   return effects.length > 0 || differing(before, after).some((name) => name !== 'lastAt')
 }
 
-const aboutConnection: ReadonlySet<string> = new Set([
-  'running',
-  'connection',
-  'assignment',
-  'reprovisionWanted',
-  'lastOperation',
-  'wakeAt',
-  'lastAt',
-  'journalWritable',
-] satisfies (keyof AgentState)[])
-
-const connectionEffects: ReadonlySet<string> = new Set([
-  'register',
-  'prepareHub',
-  'connectHub',
-  'closeConnection',
-  'wakeAt',
-  'abandonAll',
-] satisfies Effect['kind'][])
-
-/** Whether a restart would come to the same without knowing of this step. */
-function concernsOnlyConnection(before: AgentState, after: AgentState, effects: readonly Effect[]): boolean {
-  return (
-    differing(before, after).every((name) => aboutConnection.has(name)) &&
-    effects.every(({ kind }) => connectionEffects.has(kind))
-  )
+/** The members of the state that a step has replaced. */
+function changesBetween(before: AgentState, after: AgentState): Partial<AgentState> {
+  return Object.fromEntries(differing(before, after).map((name) => [name, after[name]]))
 }
 
 function differing(before: AgentState, after: AgentState): (keyof AgentState)[] {

@@ -229,7 +229,6 @@ export interface Policy {
 
 /** Everything the agent knows. Serialisable as JSON; `step` is the only thing that makes a new one. */
 export interface AgentState {
-  readonly schema: 1
   /** False before `started` and after `stopRequested`; a stopped machine does nothing. */
   readonly running: boolean
   readonly policy: Policy

@@ -20,7 +20,6 @@ export function startUp(draft: Draft, event: Started): void {
     connection: { phase: 'offline' },
     destruction: null,
     wakeAt: null,
-    journalWritable: true,
   })
   if ('overtakenBy' in before.roll) requestRoll(draft, before.roll.overtakenBy)
   const { roll } = draft.state

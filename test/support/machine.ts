@@ -97,6 +97,20 @@ export class DrivenMachine {
     return this.send({ kind: 'generationDestroyed', operation: this.take('destroyGeneration').operation })
   }
 
+  /** The oldest open effect of this kind succeeds. */
+  succeeds(kind: WithOperation['kind']): this {
+    const done = {
+      generateKey: () => this.generated(),
+      requestCertificate: () => this.issued(),
+      storeCertificate: () => this.stored(),
+      register: () => this.registered(),
+      connectHub: () => this.hubConnected(),
+      destroyGeneration: () => this.destroyed(),
+      closeConnection: () => this,
+    }
+    return done[kind]()
+  }
+
   fails(kind: WithOperation['kind'], why: Failure): this {
     return this.send({ kind: 'operationFailed', operation: this.take(kind).operation, failure: why })
   }
