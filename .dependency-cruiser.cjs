@@ -34,7 +34,7 @@ module.exports = {
     },
     layer('hsm-layer', '^src/hsm/', [shared, '^src/hsm/']),
     layer('certificate-layer', '^src/certificate/', [shared, '^src/(certificate|hsm)/']),
-    layer('issuer-layer', '^src/issuer/', [shared, '^src/(issuer|certificate|hsm)/']),
+    layer('issuer-layer', '^src/issuer/', [shared, '^src/(issuer|provisioning|certificate|hsm|transport)/']),
     layer('provisioning-layer', '^src/provisioning/', [
       shared,
       '^src/(provisioning|certificate|hsm|transport)/',

@@ -144,6 +144,10 @@ export const errorTable = {
     'DPS refused the registration.',
     'Check the enrollment: it must be enabled and hold this certificate or its authority.',
   ),
+  DPS_KEY_MISSING: fatal(
+    'No symmetric key for the registration was found where the configuration says it is.',
+    'Put the key into the named file, environment variable or callback, in Base64 as DPS shows it.',
+  ),
   DPS_NOT_FOUND: fatal(
     'DPS does not know the id scope, the registration or its operation.',
     'Check the id scope and the enrollment.',

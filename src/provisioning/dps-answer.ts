@@ -19,6 +19,8 @@ export type DpsAnswer =
       readonly kind: 'assigned'
       readonly body: Readonly<Record<string, unknown>>
       readonly registration: Registration
+      /** What was issued, as it came: Base64 of the DER of each certificate, the leaf first; preview. */
+      readonly issuedChain: unknown
     }
   | { readonly kind: 'refused'; readonly error: LeafkeeperError }
 
@@ -72,7 +74,7 @@ function readState(
         substatus: isText(substatus) ? substatus : undefined,
         payload,
       }
-      return { kind: 'assigned', body, registration }
+      return { kind: 'assigned', body, registration, issuedChain: state['issuedCertificateChain'] }
     }
     case 'disabled':
       return refused(new LeafkeeperError('DPS_DISABLED', say(state, service, 'disabled')))

@@ -1,62 +1,87 @@
-import azureProvisioning from 'azure-iot-provisioning-device'
 import azureProvisioningMqtt from 'azure-iot-provisioning-device-mqtt'
-import type { DeviceCredential } from '../transport/credential.ts'
-import type { SecureStream } from '../transport/secure-stream.ts'
-import { DpsMqttBase } from './dps-mqtt-base.ts'
+import { openSecureStream } from '../transport/open-secure-stream.ts'
+import type { Service } from '../transport/service.ts'
+import { DpsMqttBase, type CertificateQuestion } from './dps-mqtt-base.ts'
 import type { DpsOptions } from './dps-options.ts'
-import type { Registration } from './provisioning-service.ts'
+import type { RegistrationProof } from './registration-proof.ts'
 
 type OlderMqttBase = NonNullable<ConstructorParameters<typeof azureProvisioningMqtt.Mqtt>[0]>
 
-const defaultPollingIntervalMs = 2_000
 const defaultAnswerTimeoutMs = 30_000
 const defaultRegistrationTimeoutMs = 180_000
 
+/** What is said on one connection. */
+export interface Talk<Outcome> {
+  readonly outcome: Promise<Outcome>
+  /** Lets go of the official client, and of its timers. Called once, also where the stream is gone. */
+  end(): void
+}
+
+/** The official transport on an open stream, kept away from everything it cannot stand. */
+export interface Speaker {
+  readonly transport: azureProvisioningMqtt.Mqtt
+  readonly base: DpsMqttBase
+  /** Whom the conversation is about. */
+  readonly request: {
+    readonly registrationId: string
+    readonly provisioningHost: string
+    readonly idScope: string
+  }
+}
+
+/** How errors speak of a provisioning service. */
+export function dpsService({ provisioningHost }: DpsOptions): Service {
+  return {
+    title: 'DPS',
+    host: provisioningHost,
+    unauthorized: 'DPS_UNAUTHORIZED',
+    unavailable: 'DPS_UNAVAILABLE',
+    refused: 'DPS_REFUSED',
+  }
+}
+
 /**
- * Registers through the official client on an open stream, and ends the stream.
+ * Talks with DPS through the official transport, on a connection of its own.
  *
- * The client is kept away from everything it cannot stand: {@link DpsMqttBase} reads the answers first, refusals and
- * failures end the conversation here, and the end of the connection is told by the stream. What is left to the client
- * is the protocol: connect, subscribe, register, poll, and the assignment.
+ * {@link DpsMqttBase} reads the answers first, refusals and failures end the conversation here, and the end of the
+ * connection is told by the stream. What is left to the official packages is the protocol: connect, subscribe,
+ * register, poll, and the assignment.
+ *
+ * @param question What is asked beside the registration, where it is
  */
-export async function converse(
-  stream: SecureStream,
-  credential: DeviceCredential,
+export async function talkWithDps<Outcome>(
+  proof: RegistrationProof,
   options: DpsOptions,
   signal: AbortSignal,
-): Promise<Registration> {
-  const base = new DpsMqttBase(stream, options.answerTimeoutMs ?? defaultAnswerTimeoutMs)
+  begin: (speaker: Speaker) => Talk<Outcome>,
+  question?: CertificateQuestion,
+): Promise<Outcome> {
+  const stream = await openSecureStream(dpsService(options), proof, options, signal)
+  const base = new DpsMqttBase(stream, options.answerTimeoutMs ?? defaultAnswerTimeoutMs, question)
   // The provisioning package brings an older azure-iot-mqtt-base; TypeScript takes its private fields for another type.
   const transport = new azureProvisioningMqtt.Mqtt(base as unknown as OlderMqttBase)
   transport.on('error', () => {
     // An event emitter without a listener throws its errors; the stream has the cause of this one.
   })
-  transport.setTransportOptions({ pollingInterval: options.pollingIntervalMs ?? defaultPollingIntervalMs })
-  transport.setAuthentication({ cert: credential.chain, key: credential.keyUri })
-  // ProvisioningDeviceClient wraps just this machine, but offers no way to stop the machine's polling timer.
-  const client = new azureProvisioning.PollingStateMachine(transport)
-
+  proof.authenticate(transport)
   stream.expect('with an assignment', options.registrationTimeoutMs ?? defaultRegistrationTimeoutMs)
   const stop = (): void => stream.discard()
   signal.addEventListener('abort', stop)
+  let end: () => void = () => undefined
   try {
     signal.throwIfAborted()
-    const registered = client.register({
-      registrationId: credential.commonName,
-      provisioningHost: options.provisioningHost,
-      idScope: options.idScope,
-    })
-    return await stream.until(Promise.race([registered.then(() => base.assignment), base.refusal]))
+    const { provisioningHost, idScope } = options
+    const { registrationId } = proof
+    const talk = begin({ transport, base, request: { registrationId, provisioningHost, idScope } })
+    end = () => talk.end()
+    return await stream.until(Promise.race([talk.outcome, base.refusal]))
   } catch (error) {
     throw signal.aborted ? signal.reason : error
   } finally {
     signal.removeEventListener('abort', stop)
     base.finish()
-    // Also clears the timers of the machine, so it must run even where the stream is gone. Not awaited: the answer is
-    // there, and the stream closes in bounded time whatever the client does.
-    client.disconnect(() => {
-      // Nothing waits for it.
-    })
+    // Not awaited: the answer is there, and the stream closes in bounded time whatever the client does.
+    end()
     void stream.close(() => {
       // The client says goodbye.
     })

@@ -11,7 +11,7 @@ import { nameOf, type Service } from './service.ts'
 const defaultConnectTimeoutMs = 20_000
 
 /**
- * Opens TCP and TLS to a service with the device's key. The server must prove the service's own name, also where
+ * Opens TCP and TLS to a service with the device's key, where it has one to show. The server must prove the service's own name, also where
  * `connectTo` leads elsewhere.
  *
  * @param signal Ends the attempt at once; its reason is thrown.
@@ -20,7 +20,7 @@ const defaultConnectTimeoutMs = 20_000
  */
 export async function openSecureStream(
   service: Service,
-  credential: DeviceCredential,
+  credential: Pick<DeviceCredential, 'secureContext'>,
   options: NetworkOptions,
   signal: AbortSignal,
 ): Promise<SecureStream> {
@@ -51,7 +51,11 @@ export async function openSecureStream(
   }
 }
 
-function dial(service: Service, credential: DeviceCredential, options: NetworkOptions): TLSSocket {
+function dial(
+  service: Service,
+  credential: Pick<DeviceCredential, 'secureContext'>,
+  options: NetworkOptions,
+): TLSSocket {
   const wanted = parseAddress(service.host)
   const { host, port } = route(wanted, options.connectTo)
   const secureContext = credential.secureContext(options.trustedAuthorities)
