@@ -116,7 +116,10 @@ export class HttpFront {
       overrideGlobalObjects: false,
       errorHandler: (error) => this.#refusal(request, error),
     })
-    void listener(request, response)
+    // Not at once: what makes a request unreadable may stand behind its head, and is found out first.
+    setImmediate(() => {
+      if (request.complete || !this.#ending.has(request.socket)) void listener(request, response)
+    })
   }
 
   #dispatch(request: Request, env: HttpBindings): Response | Promise<Response> {

@@ -203,6 +203,20 @@ describe('what is no HTTP, or none that can be answered, is refused in the words
     expect(isHubRefusal(JSON.parse(answer?.body ?? '') as Record<string, unknown>)).toBe(true)
   })
 
+  it('before it is acted upon, where its head alone would do', async () => {
+    const path =
+      '/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/leafkeeper'
+    const head = [
+      `DELETE ${path}/certificates/kept?api-version=2022-12-12 HTTP/1.1`,
+      'host: management.azure.com',
+      `authorization: Bearer ${cloud.managementToken}`,
+      'if-match: *',
+      'transfer-encoding: 007',
+    ]
+    const answers = await say('management.azure.com', `${head.join('\r\n')}\r\n\r\n`)
+    expect(answers.map(({ status }) => status)).toEqual([400])
+  })
+
   it('after what was asked before it is answered', async () => {
     const answers = await say(hub, `GET /devices HTTP/1.1\r\nhost: ${hub}\r\n\r\nno HTTP\r\n\r\n`)
     expect(answers.map(({ status }) => status)).toEqual([401, 400])

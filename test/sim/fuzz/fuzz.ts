@@ -24,6 +24,9 @@ const seed = fromEnvironment('LEAFKEEPER_FUZZ_SEED', 1)
 /** Set by `LEAFKEEPER_FUZZ_INPUTS`: how many each face gets. */
 const wanted = fromEnvironment('LEAFKEEPER_FUZZ_INPUTS', 10_000)
 
+/** How long a fuzz test may take, in milliseconds; ten thousand inputs take some seconds where nothing else runs. */
+export const longestRun = Math.max(240_000, 24 * wanted)
+
 /** Talks to a face until it has got all inputs. Then nothing has crashed, no connection is left, and all goes on. */
 export async function fuzz(cloud: SimulatedCloud, face: Face): Promise<void> {
   using uncaught = watchUncaught()

@@ -4,7 +4,7 @@ import { dpsDeviceHttpFace } from './faces/dps-device-http.ts'
 import { dpsServiceFace } from './faces/dps-service.ts'
 import { hubServiceFace } from './faces/hub-service.ts'
 import { managementFace } from './faces/management.ts'
-import { fuzz } from './fuzz.ts'
+import { fuzz, longestRun } from './fuzz.ts'
 import { httpFace, type HttpFace } from './http-face.ts'
 
 let cloud: SimulatedCloud
@@ -28,6 +28,6 @@ describe('whatever is sent over HTTP', () => {
     async (_what, face) => {
       await fuzz(cloud, httpFace(cloud, await face()))
     },
-    120_000,
+    longestRun,
   )
 })

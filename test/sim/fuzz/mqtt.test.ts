@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, it } from 'vitest'
 import { SimulatedCloud, TestAuthority } from 'leafkeeper-sim'
 import { dpsHostile, dpsMqttFace } from './faces/dps-mqtt.ts'
 import { hubMqttFace } from './faces/hub-mqtt.ts'
-import { fuzz, type Face } from './fuzz.ts'
+import { fuzz, longestRun, type Face } from './fuzz.ts'
 import { mqttFace } from './mqtt-face.ts'
 import { opener } from './opener.ts'
 import { hostileFrame, upgradeFace, WebSocketLine } from './websocket.ts'
@@ -53,6 +53,6 @@ describe('whatever is sent over MQTT', () => {
     async (_what, face) => {
       await fuzz(cloud, await face())
     },
-    120_000,
+    longestRun,
   )
 })

@@ -33,6 +33,7 @@ export async function dpsDeviceHttpFace(cloud: SimulatedCloud, root: TestAuthori
       registrationId: id,
       ...(dice.chance(0.5) ? { payload: { model: 'a', parts: [1, null, { two: '2' }] } } : {}),
       ...(id === 'http-tpm' ? { tpm } : {}),
+      ...(dice.chance(0.2) ? { csr: 'MIIBAAAA' } : {}),
     }
     switch (dice.number(4)) {
       case 0:
@@ -47,7 +48,10 @@ export async function dpsDeviceHttpFace(cloud: SimulatedCloud, root: TestAuthori
     host: cloud.provisioningHost,
     device,
     isRefusal: (body) => isProvisioningRefusal(body) || 'authenticationKey' in body,
-    template: (dice) => ({ ...request(dice), query: { 'api-version': '2019-03-31' } }),
+    template: (dice) => ({
+      ...request(dice),
+      query: { 'api-version': dice.pick(['2019-03-31', '2025-07-01-preview']) },
+    }),
     answered: (_input, answer) => {
       const [, operationId] = /"operationId":"([^"]+)"/.exec(answer?.body ?? '') ?? []
       operation = operationId ?? operation

@@ -8,44 +8,68 @@ import type { HttpTemplate } from '../http-input.ts'
 
 const names = ['kept-1', 'kept-2', 'fuzz-1', 'fuzz-2', 'fuzz-3', 'fuzz-4']
 
-/** The certificates of DPS, as Azure Resource Manager has them. */
+/** The certificates of DPS and of a hub, as Azure Resource Manager has them. */
 export async function managementFace(cloud: SimulatedCloud): Promise<HttpFace> {
-  const { certificates } = cloud.dps
+  const provider = '/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices'
+  const owners = [
+    {
+      root: `${provider}/provisioningServices/leafkeeper/certificates`,
+      store: cloud.dps.certificates,
+      version: '2022-12-12',
+    },
+    {
+      root: `${provider}/IotHubs/hub-a/certificates`,
+      store: cloud.hub('hub-a').certificates,
+      version: '2023-06-30',
+    },
+  ]
   const authorities = await Promise.all(
     names.map((name) => TestAuthority.createRoot({ commonName: `managed ${name}` })),
   )
   const leaves = await Promise.all(authorities.map((authority) => createDevice(authority, 'proof')))
-  const root =
-    '/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/leafkeeper/certificates'
-
-  const request = (dice: Dice): Omit<HttpTemplate, 'query'> => {
+  const request = (dice: Dice): HttpTemplate => {
     const name = dice.pick(names)
+    const { root, store, version } = dice.pick(owners)
+    const query = { 'api-version': version }
     const path = `${root}/${name}`
-    const ifMatch = dice.pick(['*', certificates.get(name)?.etag ?? '*'])
+    const ifMatch = dice.pick(['*', store.get(name)?.etag ?? '*'])
     const { certificate } = dice.pick(authorities)
     const encoded = dice.chance(0.5) ? certificate : Buffer.from(certificate).toString('base64')
     switch (dice.number(8)) {
       case 0:
-        return { method: 'GET', path: root }
+        return { method: 'GET', path: root, query }
       case 1:
-        return { method: 'GET', path }
+        return { method: 'GET', path, query }
       case 2:
-        return { method: 'DELETE', path, headers: { 'if-match': ifMatch } }
+        return { method: 'DELETE', path, query, headers: { 'if-match': ifMatch } }
       case 3:
-        return { method: 'POST', path: `${path}/generateVerificationCode`, headers: { 'if-match': ifMatch } }
+        return {
+          method: 'POST',
+          path: `${path}/generateVerificationCode`,
+          query,
+          headers: { 'if-match': ifMatch },
+        }
       case 4:
         return {
           method: 'POST',
           path: `${path}/verify`,
+          query,
           headers: { 'if-match': ifMatch },
           body: { certificate: dice.pick(leaves).certificate },
         }
       case 5:
-        return { method: 'PUT', path, headers: { 'if-match': ifMatch }, body: { certificate: encoded } }
+        return {
+          method: 'PUT',
+          path,
+          query,
+          headers: { 'if-match': ifMatch },
+          body: { certificate: encoded },
+        }
       default:
         return {
           method: 'PUT',
           path,
+          query,
           body: { properties: { certificate: encoded, isVerified: dice.chance(0.5) } },
         }
     }
@@ -56,8 +80,16 @@ export async function managementFace(cloud: SimulatedCloud): Promise<HttpFace> {
     template: (dice) => {
       const { headers, ...rest } = request(dice)
       const authorization = `Bearer ${cloud.managementToken}`
-      return { ...rest, query: { 'api-version': '2022-12-12' }, headers: { authorization, ...headers } }
+      return { ...rest, headers: { authorization, ...headers } }
     },
-    state: () => stateOf({ certificate: certificates.list().map((one) => [one.name, one]) }),
+    state: () =>
+      stateOf(
+        Object.fromEntries(
+          owners.map(({ root, store }) => [
+            root.replaceAll('/', ' '),
+            store.list().map((one) => [one.name, one] as const),
+          ]),
+        ),
+      ),
   }
 }
