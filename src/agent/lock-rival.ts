@@ -36,8 +36,9 @@ export async function askRival(
     let connected = false
     socket.once('connect', () => (connected = true))
     socket.once('error', (error) => {
-      if (connected) return settle('withdrawn')
       const code = 'code' in error ? error.code : undefined
+      // It gave up while this connection was still in its backlog; who holds the lock ends no connection.
+      if (connected || code === 'ECONNRESET' || code === 'EPIPE') return settle('withdrawn')
       // A backlog that is full, or a socket of another user: somebody is there.
       settle(code === 'ECONNREFUSED' || code === 'ENOENT' ? 'dead' : 'silent')
     })

@@ -32,7 +32,7 @@ describe('the lock of a state folder', () => {
 
   it('is had by exactly one of many who want it at the same moment', async () => {
     const folder = await temporaryFolder()
-    for (let round = 0; round < 10; round += 1) {
+    for (let round = 0; round < 50; round += 1) {
       const wanted = Array.from({ length: 10 }, (_, index) => lockFolder(folder, `agent ${index}`))
       const outcomes = await Promise.allSettled(wanted)
       const won = outcomes.filter((outcome) => outcome.status === 'fulfilled')
