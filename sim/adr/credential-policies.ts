@@ -24,6 +24,8 @@ export interface StoredPolicy extends CredentialPolicy {
 export interface IssuedCredential {
   readonly policyName: string
   readonly leaf: string
+  /** Of the leaf, SHA-256. */
+  readonly thumbprint: string
   readonly authorities: readonly string[]
 }
 
@@ -114,13 +116,14 @@ export class CredentialPolicies {
     }
     const issuer = await this.#authorityOf(policy)
     const mistake = this.mistakes.take()
-    const leaf = await issuer.issueLeaf({
+    const { certificate, thumbprint } = await issuer.issueLeaf({
       csr: request.toString('pem'),
       ...(mistake === undefined ? {} : { publicKey: (await generateKeyFile()).publicKey }),
       notBefore: new Date(now - day),
       notAfter: new Date(now + policy.validityDays * day),
     })
-    return { policyName: policy.name, leaf: leaf.certificate, authorities: splitPem(issuer.chain) }
+    const authorities = splitPem(issuer.chain)
+    return { policyName: policy.name, leaf: certificate, thumbprint, authorities }
   }
 
   /** Whether the leaf was signed by an authority that hubs have been told of. */

@@ -1,5 +1,6 @@
 import type { DeviceAuthenticationDescription } from '../hub/device-record.ts'
 import type { SimulatedHub } from '../hub/hub.ts'
+import type { IssuedLeaf } from '../hub/issued-certificates.ts'
 import type { Twin } from '../hub/twin.ts'
 import { thumbprint256 } from '../pki/thumbprint.ts'
 import { allocate, linkedHub } from './allocation.ts'
@@ -55,10 +56,13 @@ export function assign(
   const moved = before !== undefined && before.assignedHub !== hub.hostName
   const initialTwin = choice?.initialTwin ?? stored.initialTwin
   const isNew = hub.registry.get(deviceId) === undefined
-  const authentication = isIssued
-    ? { type: 'certificateAuthority' as const }
-    : authenticationFor(attested, tools.groupAuthentication)
+  const issued = stored.credentialPolicyName === undefined ? [] : issuedBefore(before, tools)
+  const authentication =
+    isIssued || issued.length > 0
+      ? { type: 'certificateAuthority' as const }
+      : authenticationFor(attested, tools.groupAuthentication)
   writeRecord(hub, deviceId, authentication, stored.capabilities)
+  if (moved) for (const leaf of issued) hub.trustIssued(deviceId, leaf)
   if (isNew && initialTwin !== undefined) hub.putTwin(deviceId, firstTwin(initialTwin))
   if (moved) moveFrom(before, hub, deviceId, stored.reprovisionPolicy.migrateDeviceData, tools)
   const at = new Date(tools.now()).toISOString()
@@ -126,6 +130,15 @@ function writeRecord(
   // An existing record stays enabled or disabled: disallowing at the hub is not undone by a registration.
   if (registry.get(deviceId) === undefined) registry.create({ deviceId, authentication, capabilities })
   else registry.update(deviceId, { authentication })
+}
+
+/** What the device was issued, at the hub that it is on or comes from; hubs share the authorities. */
+function issuedBefore(
+  before: RegistrationState | undefined,
+  { linkedHubs }: AssignmentTools,
+): readonly IssuedLeaf[] {
+  if (before === undefined) return []
+  return linkedHubs.known(before.assignedHub)?.issuedTo(before.deviceId) ?? []
 }
 
 function moveFrom(

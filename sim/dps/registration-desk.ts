@@ -114,12 +114,12 @@ export class RegistrationDesk {
     const chain =
       issued === undefined ? {} : { issuedCertificateChain: [issued.leaf, ...issued.authorities].map(derOf) }
     this.#attempted(registrationId, caller, { outcome: 'assigned', assignedHub, substatus })
-    // A device that was issued a certificate needs no key of the hub.
-    if (attested.proof.by !== 'tpm' || tpm === undefined || issued !== undefined) {
+    const key = hub?.registry.get(deviceId)?.authentication.symmetricKey?.primaryKey ?? undefined
+    // A device that was issued a certificate has no key at its hub.
+    if (attested.proof.by !== 'tpm' || tpm === undefined || key === undefined) {
       return { status: 'assigned', state, ...chain }
     }
-    const key = hub?.registry.get(deviceId)?.authentication.symmetricKey
-    const authenticationKey = challenges.blob(tpm, Buffer.from(key?.primaryKey ?? '', 'base64'))
+    const authenticationKey = challenges.blob(tpm, Buffer.from(key, 'base64'))
     return { status: 'assigned', state, authenticationKey }
   }
 

@@ -6,6 +6,7 @@ import type { CloudMessage } from './cloud-to-device.ts'
 import type { CredentialOperations } from './credentials/operations.ts'
 import { HubParts, type HubOptions } from './hub-parts.ts'
 import type { HubSnapshot } from './hub-snapshot.ts'
+import type { IssuedLeaf } from './issued-certificates.ts'
 import type { Jobs } from './jobs/jobs.ts'
 import type { JsonObject } from './json.ts'
 import type { MethodCall, MethodResult } from './methods.ts'
@@ -171,8 +172,13 @@ export class SimulatedHub {
   }
 
   /** Lets a device in with a leaf that DPS has issued to it. @throws ServiceError 404001 */
-  trustIssued(deviceId: string, issued: IssuedCredential): void {
+  trustIssued(deviceId: string, issued: IssuedLeaf): void {
     this.#parts.credentials.trust(deviceId, issued)
+  }
+
+  /** What the service has issued to a device and was not revoked. */
+  issuedTo(deviceId: string): readonly IssuedLeaf[] {
+    return this.#parts.credentials.issuedTo(deviceId)
   }
 
   /** No longer lets a device in with what the service has issued to it. @returns how many certificates that concerns */

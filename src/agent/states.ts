@@ -73,6 +73,8 @@ export type Connection =
       readonly attempt: number
       readonly refused: readonly number[]
       readonly assignment: Assignment
+      /** DPS has just sent this generation to that hub. */
+      readonly registered: boolean
     }
   | {
       readonly phase: 'connected'

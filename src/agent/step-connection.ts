@@ -101,7 +101,8 @@ function findHub(draft: Draft, attempt: number, next: 'connect' | 'register'): v
   if (generation === undefined) return change(draft, { connection: { phase: 'offline' } })
   const knowsHub = assignment !== null && state.active !== null
   const ask = policy.dps && (next === 'register' || state.reprovisionWanted || !knowsHub)
-  if (!ask && assignment !== null) return connect(draft, generation, assignment, attempt, [])
+  if (!ask && assignment !== null)
+    return connect(draft, { generation, assignment, attempt, refused: [], registered: false })
   const unreachable = connection.phase === 'waiting' && connection.code !== 'HUB_UNAUTHORIZED'
   const otherwise = unreachable && knowsHub ? 'connect' : 'register'
   register(draft, { generation, attempt, refused: [], otherwise })
@@ -118,17 +119,10 @@ function register(draft: Draft, wanted: Omit<Provisioning, 'phase' | 'operation'
   change(draft, { reprovisionWanted: false, connection: { phase: 'provisioning', operation, ...wanted } })
 }
 
-function connect(
-  draft: Draft,
-  generation: number,
-  assignment: Assignment,
-  attempt: number,
-  refused: readonly number[],
-): void {
+function connect(draft: Draft, wanted: Omit<Connecting, 'phase' | 'operation'>): void {
+  const { generation, assignment } = wanted
   const operation = begin(draft, { kind: 'connectHub', generation, assignment })
-  change(draft, {
-    connection: { phase: 'connecting', operation, generation, attempt, refused, assignment },
-  })
+  change(draft, { connection: { phase: 'connecting', operation, ...wanted } })
 }
 
 function absorbRegistered(draft: Draft, operation: number, assignment: Assignment): void {
@@ -136,8 +130,8 @@ function absorbRegistered(draft: Draft, operation: number, assignment: Assignmen
   if (connection.phase === 'provisioning' && connection.operation === operation) {
     change(draft, { assignment })
     // A registration counts as a try: a hub that refuses what DPS has just assigned is met with more patience.
-    const attempt = connection.attempt + 1
-    return connect(draft, connection.generation, assignment, attempt, connection.refused)
+    const { generation, attempt, refused } = connection
+    return connect(draft, { generation, assignment, attempt: attempt + 1, refused, registered: true })
   }
   if (connection.phase !== 'connected' || connection.registering?.operation !== operation) return
   const here = connection.assignment
@@ -244,6 +238,7 @@ function connectFailed(draft: Draft, connection: Connecting, failure: Failure): 
   const { policy } = draft.state
   const attempt = connection.attempt + 1
   if (failure.code === 'HUB_UNAUTHORIZED' && policy.dps) {
+    if (isBeyondDps(draft.state, connection)) return tryNextGeneration(draft, connection, failure)
     const until = retryAt(draft, failure, connection.attempt)
     return wait(draft, { until, next: 'register', attempt, code: failure.code })
   }
@@ -251,6 +246,20 @@ function connectFailed(draft: Draft, connection: Connecting, failure: Failure): 
   const until = retryAt(draft, failure, connection.attempt)
   const askDps = policy.dps && attempt % policy.askDpsAfterAttempts === 0
   wait(draft, { until, next: askDps ? 'register' : 'connect', attempt, code: failure.code })
+}
+
+/**
+ * DPS has sent this generation to the hub, and after some patience the hub still refuses it: DPS does not know what
+ * the hub goes by, as with a certificate that the service issued and revoked. A staged generation may be what it wants.
+ */
+function isBeyondDps(
+  { roll }: AgentState,
+  { registered, attempt, generation, refused }: Connecting,
+): boolean {
+  // From a connection that was well: two refusals, and two registrations after them.
+  if (!registered || attempt < 4 || roll.phase !== 'staged') return false
+  const staged = roll.plan.generation
+  return staged !== generation && !refused.includes(staged)
 }
 
 function registerFailed(draft: Draft, connection: Provisioning, failure: Failure): void {
@@ -270,7 +279,13 @@ function tryNextGeneration(draft: Draft, connection: Connecting | Provisioning, 
     return change(draft, { connection: { phase: 'refused', until, attempt, code: failure.code } })
   }
   if (!state.policy.dps && state.assignment !== null)
-    return connect(draft, next, state.assignment, connection.attempt, refused)
+    return connect(draft, {
+      generation: next,
+      assignment: state.assignment,
+      attempt: connection.attempt,
+      refused,
+      registered: false,
+    })
   const otherwise = connection.phase === 'provisioning' ? connection.otherwise : 'register'
   register(draft, { generation: next, attempt: connection.attempt, refused, otherwise })
 }

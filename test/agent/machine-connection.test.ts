@@ -5,6 +5,8 @@ import {
   dpsRefuses,
   network,
   connected,
+  requesting,
+  stagedAfterRefusal,
   steady,
   storing,
   proving,
@@ -150,6 +152,33 @@ describe('a device that everybody refuses', () => {
     expect(machine.open).toMatchObject([{ kind: 'register', generation: 2 }])
     machine.registered().hubConnected()
     expect(machine.state.active).toBe(2)
+  })
+})
+
+describe('a hub that refuses what DPS vouches for', () => {
+  it('is shown the staged generation, and nothing else that it might have refused before', () => {
+    const machine = requesting().disconnected().wake()
+    const refusedAgain = (): void => {
+      machine.fails('connectHub', unauthorized).wake().registered()
+      expect(machine.open.find(({ kind }) => kind === 'connectHub')).toMatchObject({ generation: 1 })
+    }
+    refusedAgain()
+    refusedAgain()
+    machine.fails('connectHub', unauthorized).issued().stored().registered()
+    machine.fails('connectHub', unauthorized)
+    expect(machine.open).toMatchObject([{ kind: 'register', generation: 2 }])
+    machine.registered().hubConnected()
+    expect(machine.phases).toBe('connected retiring')
+    expect(machine.state.active).toBe(2)
+  })
+
+  it('has time to hear of what DPS has written before that', () => {
+    const machine = stagedAfterRefusal()
+    machine.at += machine.state.policy.stableAfterMs
+    machine.disconnected().wake()
+    machine.fails('connectHub', unauthorized).wake().registered()
+    machine.fails('connectHub', unauthorized).wake()
+    expect(machine.open).toMatchObject([{ kind: 'register', generation: 1 }])
   })
 })
 

@@ -9,7 +9,7 @@ import { thumbprint256 } from '../../pki/thumbprint.ts'
 import type { Alarms } from '../alarms.ts'
 import type { DeviceRecord } from '../device-record.ts'
 import type { HubSession } from '../hub-session.ts'
-import { IssuedCertificates, type IssuedCertificate } from '../issued-certificates.ts'
+import { IssuedCertificates, type IssuedCertificate, type IssuedLeaf } from '../issued-certificates.ts'
 import type { DeviceRegistry } from '../registry.ts'
 import type { CredentialAnswer } from './answer.ts'
 import { CredentialOperations, type CredentialOperation } from './operations.ts'
@@ -68,9 +68,16 @@ export class DeviceCredentials {
   }
 
   /** Lets a device in with a leaf that was issued to it. @throws ServiceError 404001 */
-  trust(deviceId: string, { leaf, policyName }: IssuedCredential): void {
+  trust(deviceId: string, { thumbprint, policyName }: IssuedLeaf): void {
     const { generationId } = this.#hub.registry.require(deviceId)
-    this.#issued.add({ deviceId, generationId, thumbprint: thumbprint256(leaf), policyName })
+    this.#issued.add({ deviceId, generationId, thumbprint, policyName })
+  }
+
+  /** What a device was issued and is in force; nothing for one that is not there. */
+  issuedTo(deviceId: string): readonly IssuedLeaf[] {
+    const record = this.#hub.registry.get(deviceId)
+    const issued = record === undefined ? [] : this.#issued.of(record)
+    return issued.map(({ thumbprint, policyName }) => ({ thumbprint, policyName }))
   }
 
   /** Whether the leaf was issued to this very device, by an authority that the hub has been told of. */
