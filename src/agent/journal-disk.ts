@@ -50,7 +50,7 @@ export const systemDisk: JournalDisk = {
       close: () => handle.close(),
     }
   },
-  rename,
+  rename: (from, to) => rename(from, to),
   async syncFolder(path) {
     const handle = await open(path, constants.O_RDONLY)
     try {

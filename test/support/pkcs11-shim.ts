@@ -63,7 +63,8 @@ function build(): string | undefined {
 export class Pkcs11Shim {
   /** Path of the module to load. */
   readonly module: string
-  readonly #rules: string
+  /** Where the rules are kept, for a process that writes its own. */
+  readonly rulesFile: string
   readonly #trace: string
 
   /**
@@ -72,14 +73,14 @@ export class Pkcs11Shim {
   constructor(folder: string) {
     if (shimModule === undefined) throw new Error('There is no C compiler to build the PKCS#11 shim with.')
     this.module = shimModule
-    this.#rules = join(folder, 'shim-rules')
+    this.rulesFile = join(folder, 'shim-rules')
     this.#trace = join(folder, 'shim-trace')
     Object.assign(process.env, this.environment)
   }
 
   /** What a process that loads the shim needs; this one has it already. */
   get environment(): Readonly<Record<string, string>> {
-    return { LEAFKEEPER_SHIM_MODULE: softHsmModule, LEAFKEEPER_SHIM_RULES: this.#rules }
+    return { LEAFKEEPER_SHIM_MODULE: softHsmModule, LEAFKEEPER_SHIM_RULES: this.rulesFile }
   }
 
   /** From the next call on, these rules hold, the first that fits before the others; none lets everything pass. */
@@ -105,9 +106,9 @@ export class Pkcs11Shim {
 
   /** A reader in between finds the old rules or the new ones. */
   #write(lines: readonly string[]): void {
-    const next = `${this.#rules}.${process.pid}`
+    const next = `${this.rulesFile}.${process.pid}`
     writeFileSync(next, lines.map((line) => `${line}\n`).join(''))
-    renameSync(next, this.#rules)
+    renameSync(next, this.rulesFile)
   }
 }
 
