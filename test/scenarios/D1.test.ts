@@ -1,13 +1,15 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
-import { createEnrollingWorld } from '../support/world.ts'
+import { expect, it } from 'vitest'
+import { scenario } from '../support/scenario.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
+import { testHsm } from '../support/world.ts'
 
-describe('D1: leaf keys live in an HSM, and the certificate is kept with them', () => {
+scenario('D1: leaf keys live in an HSM, and the certificate is kept with them', (createAzure) => {
   it('makes keys that the token calls sensitive and never extractable, and keeps the certificate beside them', async () => {
-    const world = await createEnrollingWorld('device-d1')
-    const agent = await world.startAgent('device-d1')
+    const azure = await createAzure()
+    const registrationId = azure.name('device-d1')
+    const agent = await azure.startAgent(registrationId, await azure.enrolling(registrationId))
     await agent.connected()
     await agent.roll()
 
@@ -15,7 +17,7 @@ describe('D1: leaf keys live in an HSM, and the certificate is kept with them', 
     expect(active?.generation).toBe(2)
     expect(generations).toEqual([1, 2])
     for (const { keyId } of agent.state.generations) {
-      const objects = world.hsm.objects(keyId ?? '')
+      const objects = testHsm().objects(keyId ?? '')
       const privateKey = objects.find((object) => object.startsWith('Private Key Object'))
       expect(privateKey).toMatch(/Access: +sensitive, always sensitive, never extractable, local/)
       expect(objects.filter((object) => object.startsWith('Certificate Object'))).toHaveLength(1)
@@ -23,9 +25,11 @@ describe('D1: leaf keys live in an HSM, and the certificate is kept with them', 
   })
 
   it('writes no private key anywhere but inside the token', async () => {
-    const world = await createEnrollingWorld('device-d1b')
+    const azure = await createAzure()
+    const registrationId = azure.name('device-d1b')
     const stateFolder = await temporaryFolder()
-    const agent = await world.startAgent('device-d1b', { stateFolder })
+    const pipeline = await azure.enrolling(registrationId)
+    const agent = await azure.startAgent(registrationId, pipeline, { stateFolder })
     await agent.connected()
     await agent.roll()
     await agent.stop()
@@ -36,7 +40,7 @@ describe('D1: leaf keys live in an HSM, and the certificate is kept with them', 
       const text = readFileSync(file, 'latin1')
       expect(text).toContain('CERTIFICATE')
       expect(text).not.toMatch(/PRIVATE KEY/)
-      expect(text).not.toContain(world.hsm.pin.reveal())
+      expect(text).not.toContain(testHsm().pin.reveal())
       expect(statSync(file).mode & 0o077).toBe(0)
     }
   })

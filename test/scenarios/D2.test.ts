@@ -1,21 +1,25 @@
 import { X509Certificate } from 'node:crypto'
 import { functionIssuer, LeafkeeperError } from 'leafkeeper'
 import { generateKeyFile, type LeafOrder } from 'leafkeeper-sim'
-import { describe, expect, it } from 'vitest'
-import { createEnrollingWorld, createWorld, next } from '../support/world.ts'
+import { expect, it } from 'vitest'
+import { signerOf, type Azure } from '../support/azure.ts'
+import { scenario } from '../support/scenario.ts'
+import { next } from '../support/world.ts'
 
-describe('D2: the new leaf has the same common name as the old one', () => {
+scenario('D2: the new leaf has the same common name as the old one', (createAzure) => {
   it('keeps common name and registration over a roll, without a second enrollment', async () => {
-    const world = await createEnrollingWorld('device-d2')
-    const agent = await world.startAgent('device-d2')
+    const azure = await createAzure()
+    const registrationId = azure.name('device-d2')
+    const pipeline = await azure.enrolling(registrationId)
+    const agent = await azure.startAgent(registrationId, pipeline)
     await agent.connected()
     const report = await agent.roll()
 
     expect(report.newThumbprint).not.toBe(report.oldThumbprint)
-    const names = world.issued.map(({ certificate }) => new X509Certificate(certificate).subject)
-    expect(names).toEqual(['CN=device-d2', 'CN=device-d2'])
-    expect(world.cloud.dps.enrollments.list()).toHaveLength(1)
-    expect(world.cloud.hubs.flatMap((hub) => hub.registry.list())).toHaveLength(1)
+    const names = pipeline.leaves.map(({ certificate }) => new X509Certificate(certificate).subject)
+    expect(names).toEqual([`CN=${registrationId}`, `CN=${registrationId}`])
+    expect(await enrollmentsLike(azure, registrationId)).toEqual([registrationId])
+    expect(await azure.hubThumbprint(registrationId)).toBe(report.newThumbprint)
   })
 
   const day = 24 * 60 * 60 * 1000
@@ -33,15 +37,18 @@ describe('D2: the new leaf has the same common name as the old one', () => {
   it.each(wrongLeaves)(
     'refuses a certificate with %s, and goes on with the old one',
     async (_what, code, order) => {
-      const world = await createEnrollingWorld('device-d2x')
+      const azure = await createAzure()
+      const registrationId = azure.name('device-d2x')
+      const pipeline = await azure.enrolling(registrationId)
+      const sign = signerOf(pipeline)
       let wrong = false
-      const agent = await world.startAgent('device-d2x', {
-        agentName: `refusing-${code}`,
-        issuer: functionIssuer('sometimes wrong', async (request) =>
-          wrong
-            ? (await world.root.issueLeaf({ csr: request.csr, ...(await order()) })).chain
-            : world.issue(request),
-        ),
+      const issuer = functionIssuer('sometimes wrong', async (request) =>
+        wrong
+          ? (await pipeline.authority.issueLeaf({ csr: request.csr, ...(await order()) })).chain
+          : sign(request),
+      )
+      const agent = await azure.startAgent(registrationId, issuer, {
+        agentName: azure.name(`refusing-${code}`),
       })
       await agent.connected()
       const before = agent.status().active?.thumbprint
@@ -62,15 +69,18 @@ describe('D2: the new leaf has the same common name as the old one', () => {
   )
 
   it('refuses a certificate that is not valid yet, and asks again', async () => {
-    const world = await createEnrollingWorld('device-d2y')
+    const azure = await createAzure()
+    const registrationId = azure.name('device-d2y')
+    const pipeline = await azure.enrolling(registrationId)
+    const sign = signerOf(pipeline)
     let early = false
-    const agent = await world.startAgent('device-d2y', {
-      issuer: functionIssuer('early', async (request) => {
-        if (!early) return world.issue(request)
-        early = false
-        return (await world.root.issueLeaf({ csr: request.csr, notBefore: new Date(Date.now() + day) })).chain
-      }),
+    const issuer = functionIssuer('early', async (request) => {
+      if (!early) return sign(request)
+      early = false
+      const notBefore = new Date(Date.now() + day)
+      return (await pipeline.authority.issueLeaf({ csr: request.csr, notBefore })).chain
     })
+    const agent = await azure.startAgent(registrationId, issuer)
     await agent.connected()
     early = true
     const problem = next(agent, 'problem', ({ during }) => during === 'requestCertificate')
@@ -80,12 +90,24 @@ describe('D2: the new leaf has the same common name as the old one', () => {
   })
 
   it('refuses what is no certificate at all', async () => {
-    const world = await createWorld()
-    const agent = await world.startAgent('device-d2z', {
-      issuer: functionIssuer('garbage', () => Promise.resolve('no')),
-    })
+    const azure = await createAzure()
+    const issuer = functionIssuer('garbage', () => Promise.resolve('no'))
+    const agent = await azure.startAgent(azure.name('device-d2z'), issuer)
     const [{ error }] = await next(agent, 'rollFailed')
     expect(error.code).toBe('CERT_UNREADABLE')
     expect(agent.status().active).toBeNull()
   })
 })
+
+/** The individual enrollments whose names begin so. */
+async function enrollmentsLike({ provisioning }: Azure, prefix: string): Promise<readonly string[]> {
+  const query = provisioning.createIndividualEnrollmentQuery({ query: 'SELECT * FROM enrollments' }, 100)
+  const found: string[] = []
+  do {
+    const page = (await query.next(query.continuationToken)) as unknown as {
+      readonly responseBody: readonly { readonly registrationId: string }[]
+    }
+    found.push(...page.responseBody.map(({ registrationId }) => registrationId))
+  } while (query.hasMoreResults)
+  return found.filter((registrationId) => registrationId.startsWith(prefix))
+}

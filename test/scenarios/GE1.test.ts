@@ -1,14 +1,14 @@
-import { describe, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { TestAuthority } from 'leafkeeper-sim'
-import { createAzure, managesAuthorities } from '../support/azure.ts'
+import { scenario } from '../support/scenario.ts'
 import { stealKey } from '../support/stolen-key.ts'
 import { keepSending } from '../support/telemetry.ts'
 import { next } from '../support/world.ts'
 
-describe('GE1: a root of an enrollment group expires, and its devices move to a new one without downtime', () => {
-  it.skipIf(!managesAuthorities)(
-    'new root verified, selected as secondary, devices rolled one by one, old root deleted: no message lost',
-    async () => {
+scenario(
+  'GE1: a root of an enrollment group expires, and its devices move to a new one without downtime',
+  (createAzure) => {
+    it('new root verified, selected as secondary, devices rolled one by one, old root deleted: no message lost', async () => {
       const azure = await createAzure()
       const [oldRoot, newRoot] = await Promise.all([
         TestAuthority.createRoot({ commonName: azure.name('root 1') }),
@@ -65,6 +65,7 @@ describe('GE1: a root of an enrollment group expires, and its devices move to a 
         expect(sent).toBeGreaterThan(40)
         expect(lost).toEqual([])
       }
-    },
-  )
-})
+    })
+  },
+  { authorities: true },
+)

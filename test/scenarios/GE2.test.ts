@@ -1,14 +1,14 @@
-import { describe, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { TestAuthority } from 'leafkeeper-sim'
-import { createAzure, managesAuthorities } from '../support/azure.ts'
+import { scenario } from '../support/scenario.ts'
 import { stealKey } from '../support/stolen-key.ts'
 import { keepSending } from '../support/telemetry.ts'
 import { next } from '../support/world.ts'
 
-describe('GE2: an intermediate of an enrollment group expires, and its devices move to a new one without downtime', () => {
-  it.skipIf(!managesAuthorities)(
-    'new intermediate as secondary, devices rolled one by one, primary deleted, next time the other way: no message lost',
-    async () => {
+scenario(
+  'GE2: an intermediate of an enrollment group expires, and its devices move to a new one without downtime',
+  (createAzure) => {
+    it('new intermediate as secondary, devices rolled one by one, primary deleted, next time the other way: no message lost', async () => {
       const azure = await createAzure()
       const root = await TestAuthority.createRoot({ commonName: azure.name('root') })
       const [first, second, third] = await Promise.all([
@@ -70,6 +70,7 @@ describe('GE2: an intermediate of an enrollment group expires, and its devices m
         expect(sent).toBeGreaterThan(40)
         expect(lost).toEqual([])
       }
-    },
-  )
-})
+    })
+  },
+  { authorities: true },
+)

@@ -1,11 +1,11 @@
 import { TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
-import { describe, expect, it } from 'vitest'
-import { createAzure } from '../support/azure.ts'
+import { expect, it } from 'vitest'
 import { refusedByDps } from '../support/rolling.ts'
+import { scenario } from '../support/scenario.ts'
 import { stealKey } from '../support/stolen-key.ts'
 import { next } from '../support/world.ts'
 
-describe('IB2: after a breach, the device is deleted from the hub at once', () => {
+scenario('IB2: after a breach, the device is deleted from the hub at once', (createAzure) => {
   it('the compromised certificate is refused, and the device reprovisions into a new registration', async () => {
     const azure = await createAzure()
     const registrationId = azure.name('device-ib2')

@@ -1,11 +1,11 @@
 import { TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
-import { describe, expect, it } from 'vitest'
-import { createAzure } from '../support/azure.ts'
+import { expect, it } from 'vitest'
+import { scenario } from '../support/scenario.ts'
 import { stealKey } from '../support/stolen-key.ts'
 import { keepSending } from '../support/telemetry.ts'
 import { refusedByDps } from '../support/rolling.ts'
 
-describe('IE1: before expiry, the new certificate is put beside the old one', () => {
+scenario('IE1: before expiry, the new certificate is put beside the old one', (createAzure) => {
   it('as secondary, then alternately, and no message is lost', async () => {
     const azure = await createAzure()
     const registrationId = azure.name('device-ie1')

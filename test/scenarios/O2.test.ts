@@ -2,9 +2,9 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { commandIssuer, folderIssuer, type AgentState } from 'leafkeeper'
 import { TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
-import { describe, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { appears } from '../support/appears.ts'
-import { createAzure } from '../support/azure.ts'
+import { scenario } from '../support/scenario.ts'
 import { keepSending } from '../support/telemetry.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { next } from '../support/world.ts'
@@ -23,7 +23,7 @@ async function signRequest(
   return leaf
 }
 
-describe('O2: a third party issues the certificate later', () => {
+scenario('O2: a third party issues the certificate later', (createAzure) => {
   it.each(['while the agent runs', 'while the agent is stopped'] as const)('%s', async (when) => {
     const azure = await createAzure()
     const registrationId = azure.name(`device-o2-${when.replaceAll(' ', '-')}`)

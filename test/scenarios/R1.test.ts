@@ -1,62 +1,78 @@
-import { describe, expect, it } from 'vitest'
-import { createEnrollingWorld, hubThumbprint, next, quickPolicy } from '../support/world.ts'
+import { hubOverMqtt } from 'leafkeeper'
+import { expect, it } from 'vitest'
+import { scenario } from '../support/scenario.ts'
+import { SeverableNetwork } from '../support/severable-network.ts'
+import { next, quickPolicy } from '../support/world.ts'
 
-describe('R1: on unauthorized, the device goes back through DPS by itself', () => {
+scenario('R1: on unauthorized, the device goes back through DPS by itself', (createAzure) => {
   it('comes back after the hub has lost its record, and delivers what was sent meanwhile', async () => {
-    const world = await createEnrollingWorld('device-r1')
-    const { cloud } = world
-    const agent = await world.startAgent('device-r1')
+    const azure = await createAzure()
+    const registrationId = azure.name('device-r1')
+    const pipeline = await azure.enrolling(registrationId)
+    const agent = await azure.startAgent(registrationId, pipeline)
     await agent.connected()
-    const hub = cloud.hub(agent.state.assignment?.hub ?? '')
-    const registrations = cloud.dps.registrationCount('device-r1')
+    let registrations = 0
+    agent.on('registered', () => (registrations += 1))
 
     const unauthorized = next(agent, 'unauthorized')
     const again = next(agent, 'connected')
-    hub.registry.delete('device-r1')
-    const sent = [1, 2, 3].map((n) => agent.send({ body: `while away ${n}` }))
+    await azure.deleteHubDevice(registrationId)
+    const bodies = [1, 2, 3].map((n) => `while away ${n}`)
+    const sent = bodies.map((body) => agent.send({ body }))
     await unauthorized
     await again
     await Promise.all(sent)
-    expect(cloud.dps.registrationCount('device-r1')).toBe(registrations + 1)
-    expect(hubThumbprint(cloud, agent)).toBe(world.leaf(0).thumbprint)
-    expect(new Set(hub.messages.map(({ body }) => body.toString())).size).toBe(3)
+    expect(registrations).toBe(1)
+    expect(await azure.hubThumbprint(registrationId)).toBe(pipeline.leaves[0]?.thumbprint)
+    expect(azure.lost(registrationId, bodies)).toEqual([])
   })
 
   it('does not go to DPS when only the network fails', async () => {
-    const world = await createEnrollingWorld('device-r1b')
-    const { cloud } = world
-    const agent = await world.startAgent('device-r1b')
+    const azure = await createAzure()
+    const registrationId = azure.name('device-r1b')
+    const { connectTo } = azure.network
+    const network = await SeverableNetwork.open(connectTo?.['*.azure-devices.net'] ?? `${azure.hub}:8883`)
+    const agent = await azure.startAgent(registrationId, await azure.enrolling(registrationId), {
+      hub: hubOverMqtt({
+        ...azure.network,
+        connectTo: { ...connectTo, '*.azure-devices.net': network.address },
+      }),
+    })
     await agent.connected()
-    const attempts = cloud.dps.attempts.length
+    const provisioning: string[] = []
+    agent.on('transition', ({ to }) => {
+      if (to === 'provisioning') provisioning.push(to)
+    })
 
     const failed = next(agent, 'problem', ({ during }) => during === 'connectHub')
-    await cloud.pauseListening()
+    await network.sever()
     expect((await failed)[0].error.code).toBe('NETWORK_UNREACHABLE')
+    const back = next(agent, 'connected')
+    await network.restore()
+    await back
     const again = next(agent, 'connected')
-    await cloud.resumeListening()
+    network.drop()
     await again
-    cloud.dropConnections()
-    await next(agent, 'connected')
-    expect(cloud.dps.attempts).toHaveLength(attempts)
+    expect(provisioning).toEqual([])
   })
 
   it('says so, keeps its key and asks again when DPS refuses too', async () => {
-    const world = await createEnrollingWorld('device-r1c')
-    const { cloud } = world
-    const agent = await world.startAgent('device-r1c', {
+    const azure = await createAzure()
+    const registrationId = azure.name('device-r1c')
+    const pipeline = await azure.enrolling(registrationId)
+    const agent = await azure.startAgent(registrationId, pipeline, {
       policy: { ...quickPolicy, refusal: { baseMs: 50, capMs: 50 } },
     })
     await agent.connected()
-    const hub = cloud.hub(agent.state.assignment?.hub ?? '')
-    cloud.dps.enrollments.delete('device-r1c')
+    await azure.deleteIndividual(registrationId)
     const refused = next(agent, 'transition', ({ to }) => to === 'refused')
-    hub.registry.delete('device-r1c')
+    await azure.deleteHubDevice(registrationId)
     await refused
     expect(agent.status().lastError?.code).toBe('DPS_UNAUTHORIZED')
     expect(agent.status().generations).toEqual([1])
 
     const again = next(agent, 'connected')
-    world.enroll('device-r1c', world.leaf(0))
+    await azure.putIndividual({ registrationId, primary: pipeline.leaves[0] })
     await again
   })
 })

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { describe, expect, it, vi } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import type { DeviceAgent, MethodTable } from 'leafkeeper'
 import { TestAuthority } from 'leafkeeper-sim'
-import { createAzure, managesAuthorities, type Azure } from '../support/azure.ts'
+import type { Azure } from '../support/azure.ts'
+import { scenario, type CreateAzure } from '../support/scenario.ts'
 import { next } from '../support/world.ts'
 
 interface Job {
@@ -27,93 +28,108 @@ interface Fleet {
   agent(device: string): DeviceAgent
 }
 
-describe.skipIf(!managesAuthorities)('R3: an IoT Hub job tells many devices to register again', () => {
-  it('calls reprovision on the devices that the condition finds, at the start time', async () => {
-    const fleet = await createFleet('r3a', { north: 12, south: 2 })
-    const { azure } = fleet
-    const registered = fleet.at('north').map((device) => next(fleet.agent(device), 'registered'))
-    let others = 0
-    for (const device of fleet.at('south')) fleet.agent(device).on('registered', () => (others += 1))
+scenario(
+  'R3: an IoT Hub job tells many devices to register again',
+  (createAzure) => {
+    it('calls reprovision on the devices that the condition finds, at the start time', async () => {
+      const fleet = await createFleet(createAzure, 'r3a', { north: 12, south: 2 })
+      const { azure } = fleet
+      const registered = fleet.at('north').map((device) => next(fleet.agent(device), 'registered'))
+      let others = 0
+      for (const device of fleet.at('south')) fleet.agent(device).on('registered', () => (others += 1))
 
-    const jobId = randomUUID()
-    const startTime = new Date(Date.now() + 1500)
-    const call = { methodName: 'reprovision', payload: null, responseTimeoutInSeconds: 30 }
-    await azure.jobs.scheduleDeviceMethod(jobId, fleet.condition('north'), call, startTime, 300)
-    expect(await statusOf(azure, jobId)).toMatchObject({ status: 'scheduled' })
+      const jobId = randomUUID()
+      const startTime = new Date(Date.now() + 1500)
+      const call = { methodName: 'reprovision', payload: null, responseTimeoutInSeconds: 30 }
+      await azure.jobs.scheduleDeviceMethod(jobId, fleet.condition('north'), call, startTime, 300)
+      expect(await statusOf(azure, jobId)).toMatchObject({ status: 'scheduled' })
 
-    // Each registers again, keeps its certificate and stays at its hub.
-    for (const [{ generation, assignment, substatus }] of await Promise.all(registered)) {
-      expect({ generation, hub: assignment.hub, substatus }).toEqual({
-        generation: 1,
-        hub: azure.hub,
-        substatus: 'reprovisionedToInitialAssignment',
+      // Each registers again, keeps its certificate and stays at its hub.
+      for (const [{ generation, assignment, substatus }] of await Promise.all(registered)) {
+        expect({ generation, hub: assignment.hub, substatus }).toEqual({
+          generation: 1,
+          hub: azure.hub,
+          substatus: 'reprovisionedToInitialAssignment',
+        })
+      }
+      expect(Date.now()).toBeGreaterThanOrEqual(startTime.getTime())
+      expect(await ended(azure, jobId)).toMatchObject({
+        status: 'completed',
+        deviceJobStatistics: { deviceCount: 12, succeededCount: 12, failedCount: 0 },
       })
-    }
-    expect(Date.now()).toBeGreaterThanOrEqual(startTime.getTime())
-    expect(await ended(azure, jobId)).toMatchObject({
-      status: 'completed',
-      deviceJobStatistics: { deviceCount: 12, succeededCount: 12, failedCount: 0 },
+      const results = await resultsOf(azure, jobId)
+      expect(results.map(({ deviceId }) => deviceId)).toEqual(fleet.at('north'))
+      for (const { status, outcome } of results) {
+        expect(status).toBe('completed')
+        expect(outcome?.deviceMethodResponse).toEqual({ status: 200, payload: { accepted: true } })
+      }
+      expect(others).toBe(0)
     })
-    const results = await resultsOf(azure, jobId)
-    expect(results.map(({ deviceId }) => deviceId)).toEqual(fleet.at('north'))
-    for (const { status, outcome } of results) {
-      expect(status).toBe('completed')
-      expect(outcome?.deviceMethodResponse).toEqual({ status: 200, payload: { accepted: true } })
-    }
-    expect(others).toBe(0)
-  })
 
-  it('calls rollCertificate, and each device comes back with a new leaf', async () => {
-    const fleet = await createFleet('r3b', { north: 10 })
-    const { azure } = fleet
-    const rolled = fleet.at('north').map((device) => next(fleet.agent(device), 'rolled'))
+    it('calls rollCertificate, and each device comes back with a new leaf', async () => {
+      const fleet = await createFleet(createAzure, 'r3b', { north: 10 })
+      const { azure } = fleet
+      const rolled = fleet.at('north').map((device) => next(fleet.agent(device), 'rolled'))
 
-    const jobId = randomUUID()
-    const call = { methodName: 'rollCertificate', payload: { mode: 'expiry' }, responseTimeoutInSeconds: 30 }
-    await azure.jobs.scheduleDeviceMethod(jobId, fleet.condition('north'), call, new Date(), 300)
-    const reports = (await Promise.all(rolled)).map(([report]) => report)
-    expect(await ended(azure, jobId)).toMatchObject({ status: 'completed' })
-    expect(await resultsOf(azure, jobId)).toHaveLength(10)
-    for (const [index, { oldThumbprint, newThumbprint }] of reports.entries()) {
-      expect(newThumbprint).not.toBe(oldThumbprint)
-      expect(await azure.hubThumbprint(fleet.at('north')[index] ?? '')).toBe(newThumbprint)
-    }
-  })
-
-  it('tells of each device that could not be reached, and goes on with the others', async () => {
-    const fleet = await createFleet('r3c', { north: 3 })
-    const { azure } = fleet
-    const [away = '', ...here] = fleet.at('north')
-    await fleet.agent(away).stop()
-    const registered = here.map((device) => next(fleet.agent(device), 'registered'))
-
-    const jobId = randomUUID()
-    const call = { methodName: 'reprovision', payload: null, responseTimeoutInSeconds: 30 }
-    await azure.jobs.scheduleDeviceMethod(jobId, fleet.condition('north'), call, new Date(), 300)
-    await Promise.all(registered)
-    expect(await ended(azure, jobId)).toMatchObject({
-      deviceJobStatistics: { deviceCount: 3, succeededCount: 2, failedCount: 1 },
+      const jobId = randomUUID()
+      const call = {
+        methodName: 'rollCertificate',
+        payload: { mode: 'expiry' },
+        responseTimeoutInSeconds: 30,
+      }
+      await azure.jobs.scheduleDeviceMethod(jobId, fleet.condition('north'), call, new Date(), 300)
+      const reports = (await Promise.all(rolled)).map(([report]) => report)
+      expect(await ended(azure, jobId)).toMatchObject({ status: 'completed' })
+      expect(await resultsOf(azure, jobId)).toHaveLength(10)
+      for (const [index, { oldThumbprint, newThumbprint }] of reports.entries()) {
+        expect(newThumbprint).not.toBe(oldThumbprint)
+        expect(await azure.hubThumbprint(fleet.at('north')[index] ?? '')).toBe(newThumbprint)
+      }
     })
-    const failed = (await resultsOf(azure, jobId)).filter(({ status }) => status === 'failed')
-    expect(failed).toMatchObject([{ deviceId: away, error: { code: expect.any(String) as string } }])
-  })
 
-  it('gives up on what is not done within the maximum execution time', async () => {
-    const fleet = await createFleet('r3d', { north: 2 }, { stall: () => new Promise(() => undefined) })
-    const { azure } = fleet
-    const jobId = randomUUID()
-    const call = { methodName: 'stall', payload: null, responseTimeoutInSeconds: 30 }
-    await azure.jobs.scheduleDeviceMethod(jobId, fleet.condition('north'), call, new Date(), 1)
-    expect(await ended(azure, jobId)).toMatchObject({
-      status: 'failed',
-      deviceJobStatistics: { deviceCount: 2, succeededCount: 0, failedCount: 2 },
+    it('tells of each device that could not be reached, and goes on with the others', async () => {
+      const fleet = await createFleet(createAzure, 'r3c', { north: 3 })
+      const { azure } = fleet
+      const [away = '', ...here] = fleet.at('north')
+      await fleet.agent(away).stop()
+      const registered = here.map((device) => next(fleet.agent(device), 'registered'))
+
+      const jobId = randomUUID()
+      const call = { methodName: 'reprovision', payload: null, responseTimeoutInSeconds: 30 }
+      await azure.jobs.scheduleDeviceMethod(jobId, fleet.condition('north'), call, new Date(), 300)
+      await Promise.all(registered)
+      expect(await ended(azure, jobId)).toMatchObject({
+        deviceJobStatistics: { deviceCount: 3, succeededCount: 2, failedCount: 1 },
+      })
+      const failed = (await resultsOf(azure, jobId)).filter(({ status }) => status === 'failed')
+      expect(failed).toMatchObject([{ deviceId: away, error: { code: expect.any(String) as string } }])
     })
-    for (const device of fleet.at('north')) expect(fleet.agent(device).status().connection).toBe('connected')
-  })
-})
+
+    it('gives up on what is not done within the maximum execution time', async () => {
+      const fleet = await createFleet(
+        createAzure,
+        'r3d',
+        { north: 2 },
+        { stall: () => new Promise(() => undefined) },
+      )
+      const { azure } = fleet
+      const jobId = randomUUID()
+      const call = { methodName: 'stall', payload: null, responseTimeoutInSeconds: 30 }
+      await azure.jobs.scheduleDeviceMethod(jobId, fleet.condition('north'), call, new Date(), 1)
+      expect(await ended(azure, jobId)).toMatchObject({
+        status: 'failed',
+        deviceJobStatistics: { deviceCount: 2, succeededCount: 0, failedCount: 2 },
+      })
+      for (const device of fleet.at('north'))
+        expect(fleet.agent(device).status().connection).toBe('connected')
+    })
+  },
+  { authorities: true },
+)
 
 /** Starts so many agents for each site, under one root, and tags their twins. */
 async function createFleet(
+  createAzure: CreateAzure,
   prefix: string,
   sites: Readonly<Record<string, number>>,
   methods: MethodTable = {},

@@ -1,14 +1,8 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import type { DeviceAgent } from 'leafkeeper'
 import { TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
-import {
-  createAzure,
-  hasOtherHub,
-  managesAuthorities,
-  type Azure,
-  type OtherHub,
-  type Pipeline,
-} from '../support/azure.ts'
+import type { Azure, OtherHub, Pipeline } from '../support/azure.ts'
+import { scenario, type CreateAzure } from '../support/scenario.ts'
 import { next } from '../support/world.ts'
 
 /** What an entry says of the hub and of devices that register again. */
@@ -44,10 +38,19 @@ const never = { updateHubAssignment: false, migrateDeviceData: false }
 const initialTwin = { tags: { site: 'factory' }, properties: { desired: { interval: 60 } } }
 const changes = { tags: { site: 'north', asset: 7 }, properties: { desired: { interval: 5 } } }
 
-describe.skipIf(!hasOtherHub || !managesAuthorities).each<[kind: string, enroll: Enroll]>([
-  ['individual', enrollIndividually],
-  ['group', enrollByGroup],
-])('R4: the reprovision policy of an enrollment (%s) is honoured', (kind, enroll) => {
+scenario(
+  'R4: the reprovision policy of an individual enrollment is honoured',
+  (createAzure) => describePolicies(createAzure, 'individual', enrollIndividually),
+  { otherHub: true },
+)
+
+scenario(
+  'R4: the reprovision policy of an enrollment group is honoured',
+  (createAzure) => describePolicies(createAzure, 'group', enrollByGroup),
+  { otherHub: true, authorities: true },
+)
+
+function describePolicies(createAzure: CreateAzure, kind: string, enroll: Enroll): void {
   it.each([
     ['migrate', migrate, 'deviceDataMigrated', changes],
     ['reset', reset, 'deviceDataReset', initialTwin],
@@ -116,7 +119,7 @@ describe.skipIf(!hasOtherHub || !managesAuthorities).each<[kind: string, enroll:
     await azure.registry.updateTwin(device, changes, '*')
     return { azure, otherHub, device, agent, entry }
   }
-})
+}
 
 /** An individual enrollment that has the newest leaf and the one before it. */
 async function enrollIndividually(azure: Azure, device: string, settings: Settings): Promise<Entry> {

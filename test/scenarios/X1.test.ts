@@ -1,10 +1,10 @@
 import { TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
-import { describe, expect, it } from 'vitest'
-import { createAzure } from '../support/azure.ts'
+import { expect, it } from 'vitest'
 import { dpsRefusals, registrationProblem, shutOut } from '../support/rolling.ts'
+import { scenario } from '../support/scenario.ts'
 import { next } from '../support/world.ts'
 
-describe('X1: the enrollment entry of a device is disabled', () => {
+scenario('X1: the enrollment entry of a device is disabled', (createAzure) => {
   // How Azure says it is not known for sure; the device must understand both.
   it.each(['unauthorized', 'status-disabled'] as const)(
     'registration fails, told by %s, until the entry is enabled again',

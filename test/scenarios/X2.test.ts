@@ -1,13 +1,13 @@
 import { generateKeyFile, TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
-import { describe, expect, it } from 'vitest'
-import { createAzure, managesAuthorities } from '../support/azure.ts'
+import { expect, it } from 'vitest'
 import { dpsRefusals, registrationProblem } from '../support/rolling.ts'
+import { scenario } from '../support/scenario.ts'
 import { next } from '../support/world.ts'
 
-describe('X2: a certificate in a disabled entry fails everywhere', () => {
-  it.skipIf(!managesAuthorities)(
-    'though there is an enabled entry for the device, or a group that covers it',
-    async () => {
+scenario(
+  'X2: a certificate in a disabled entry fails everywhere',
+  (createAzure) => {
+    it('though there is an enabled entry for the device, or a group that covers it', async () => {
       const azure = await createAzure()
       const registrationId = azure.name('device-x2')
       const blocked = azure.name('blocked-x2')
@@ -60,6 +60,7 @@ describe('X2: a certificate in a disabled entry fails everywhere', () => {
       await azure.invoke(registrationId, 'reprovision')
       expect((await registered)[0].substatus).toBe('reprovisionedToInitialAssignment')
       expect(await azure.hubThumbprint(registrationId)).toBe(leaf?.thumbprint)
-    },
-  )
-})
+    })
+  },
+  { authorities: true },
+)

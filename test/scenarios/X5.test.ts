@@ -1,10 +1,10 @@
 import { TestAuthority, type IssuedLeaf } from 'leafkeeper-sim'
-import { describe, expect, it } from 'vitest'
-import { createAzure } from '../support/azure.ts'
+import { expect, it } from 'vitest'
 import { dpsRefusals, shutOut } from '../support/rolling.ts'
+import { scenario } from '../support/scenario.ts'
 import { next } from '../support/world.ts'
 
-describe('X5: a device is deprovisioned at the hub too', () => {
+scenario('X5: a device is deprovisioned at the hub too', (createAzure) => {
   it.each(['delete', 'disable'] as const)(
     '%s: its connection is closed, and it cannot come back',
     async (how) => {

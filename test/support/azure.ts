@@ -1,9 +1,6 @@
 /**
- * Azure as the scenarios see it: the official service SDKs and the management API. By default a simulated cloud; with
- * `LEAFKEEPER_AZURE_DPS` and `LEAFKEEPER_AZURE_HUB` (connection strings) and `LEAFKEEPER_AZURE_ID_SCOPE`, a real
- * subscription. Certificates of authorities there need `LEAFKEEPER_AZURE_DPS_RESOURCE` (the resource id) and
- * `LEAFKEEPER_AZURE_TOKEN` (a bearer token for the management API) as well, and devices that move a second linked hub,
- * `LEAFKEEPER_AZURE_OTHER_HUB` (its connection string).
+ * Azure as the scenarios see it: the official service SDKs and the management API, of a simulated cloud or of the real
+ * subscription that the environment names; see scenario.ts.
  */
 import { randomBytes } from 'node:crypto'
 import iothub from 'azure-iothub'
@@ -16,10 +13,11 @@ import {
   hubOverMqtt,
   type DeviceAgentOptions,
   type DpsOptions,
+  type IssueRequest,
   type Issuer,
   type NetworkOptions,
 } from 'leafkeeper'
-import { SimulatedCloud, type CloudOptions, type IssuedLeaf, type TestAuthority } from 'leafkeeper-sim'
+import { TestAuthority, type IssuedLeaf, type SimulatedCloud } from 'leafkeeper-sim'
 import { AuthorityCertificates } from './azure-certificates.ts'
 import { quickPolicy, testHsm } from './world.ts'
 
@@ -29,14 +27,6 @@ const env = process.env
 export const isRealAzure =
   (env['LEAFKEEPER_AZURE_DPS'] ?? '') !== '' && (env['LEAFKEEPER_AZURE_HUB'] ?? '') !== ''
 
-/** Whether certificates of authorities can be managed; for `it.skipIf(!managesAuthorities)`. */
-export const managesAuthorities =
-  !isRealAzure ||
-  (env['LEAFKEEPER_AZURE_DPS_RESOURCE'] !== undefined && env['LEAFKEEPER_AZURE_TOKEN'] !== undefined)
-
-/** Whether devices can be moved to another hub; for `it.skipIf(!hasOtherHub)`. */
-export const hasOtherHub = !isRealAzure || (env['LEAFKEEPER_AZURE_OTHER_HUB'] ?? '') !== ''
-
 export type ProvisioningStatus = 'enabled' | 'disabled'
 
 /** An individual enrollment: what stands in its two slots. */
@@ -45,6 +35,8 @@ export interface IndividualOrder {
   readonly primary?: Pick<IssuedLeaf, 'certificate'> | undefined
   readonly secondary?: Pick<IssuedLeaf, 'certificate'> | undefined
   readonly provisioningStatus?: ProvisioningStatus
+  /** The hub that the device is assigned to. Default: whichever DPS chooses. */
+  readonly iotHubHostName?: string
 }
 
 /** An enrollment group: verified roots by their names, or intermediates themselves. */
@@ -78,7 +70,13 @@ export interface Pipeline {
   readonly issued?: (leaf: IssuedLeaf, number: number) => Promise<void> | void
 }
 
-/** A client of a service SDK, with what its own `setOptions` leaves out. */
+/** A pipeline that enrolls what it has signed, and remembers it. */
+export interface EnrollingPipeline extends Pipeline {
+  readonly authority: TestAuthority
+  /** In order. */
+  readonly leaves: readonly IssuedLeaf[]
+}
+
 /** A second hub that is linked to DPS, for devices that move. */
 export interface OtherHub {
   /** Host name. */
@@ -86,6 +84,7 @@ export interface OtherHub {
   readonly registry: iothub.Registry
 }
 
+/** A client of a service SDK, with what its own `setOptions` leaves out. */
 interface Pointed {
   readonly _restApiClient: { setOptions(options: object): void }
 }
@@ -104,7 +103,10 @@ export class Azure {
   readonly dps: DpsOptions
   /** How devices reach the hub. */
   readonly network: NetworkOptions
+  /** The authorities of DPS. */
   readonly certificates: AuthorityCertificates
+  /** The authorities of the hub. */
+  readonly hubCertificates: AuthorityCertificates
   /** Bodies that the hub is known to have got, by device; a real hub is asked by nobody, its PUBACK counts. */
   readonly #received = new Map<string, Set<string>>()
   readonly #cloud: SimulatedCloud | undefined
@@ -140,13 +142,24 @@ export class Azure {
       idScope: cloud?.idScope ?? required('LEAFKEEPER_AZURE_ID_SCOPE'),
       ...this.network,
     }
+    const simulated = '/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices'
+    const access = {
+      token: cloud?.managementToken ?? env['LEAFKEEPER_AZURE_TOKEN'] ?? '',
+      ...(agent === undefined ? {} : { agent }),
+    }
     this.certificates = new AuthorityCertificates({
+      ...access,
       resource:
         cloud === undefined
           ? (env['LEAFKEEPER_AZURE_DPS_RESOURCE'] ?? '')
-          : '/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/leafkeeper',
-      token: cloud?.managementToken ?? env['LEAFKEEPER_AZURE_TOKEN'] ?? '',
-      ...(agent === undefined ? {} : { agent }),
+          : `${simulated}/provisioningServices/leafkeeper`,
+    })
+    this.hubCertificates = new AuthorityCertificates({
+      ...access,
+      resource:
+        cloud === undefined
+          ? (env['LEAFKEEPER_AZURE_HUB_RESOURCE'] ?? '')
+          : `${simulated}/IotHubs/${this.hub.replace(/\..*$/, '')}`,
     })
     this.#suffix = cloud === undefined ? `-${randomBytes(4).toString('hex')}` : ''
     cloud?.events.on('telemetry', ({ deviceId, body }) => {
@@ -162,7 +175,7 @@ export class Azure {
 
   /** Creates or replaces an individual enrollment. It is removed when the test ends. */
   async putIndividual(order: IndividualOrder): Promise<void> {
-    const { registrationId, primary, secondary, provisioningStatus = 'enabled' } = order
+    const { registrationId, primary, secondary, provisioningStatus = 'enabled', iotHubHostName } = order
     const existing = await orMissing(this.provisioning.getIndividualEnrollment(registrationId))
     if (existing === undefined) this.#cleanUp(async () => this.deleteIndividual(registrationId))
     await this.provisioning.createOrUpdateIndividualEnrollment({
@@ -172,6 +185,7 @@ export class Azure {
         type: 'x509',
         x509: { clientCertificates: { primary: slot(primary), secondary: slot(secondary) } },
       },
+      ...(iotHubHostName === undefined ? {} : { iotHubHostName, allocationPolicy: 'static' }),
       ...etagOf(existing),
     } as never)
   }
@@ -203,9 +217,25 @@ export class Azure {
 
   /** Adds an authority to DPS and proves that it is possessed. It is removed when the test ends. */
   async addVerified(name: string, authority: TestAuthority): Promise<void> {
-    await this.certificates.add(name, authority)
-    this.#cleanUp(async () => this.certificates.delete(name))
-    await this.certificates.verify(name, authority)
+    await this.#addVerified(this.certificates, name, authority)
+  }
+
+  /** The same at the hub, for devices that authenticate by authority. */
+  async addVerifiedAtHub(name: string, authority: TestAuthority): Promise<void> {
+    await this.#addVerified(this.hubCertificates, name, authority)
+  }
+
+  /** A pipeline that puts each new leaf into the individual enrollment of a device, beside the one before it. */
+  async enrolling(registrationId: string): Promise<EnrollingPipeline> {
+    const leaves: IssuedLeaf[] = []
+    return {
+      authority: await TestAuthority.createRoot({ commonName: `${registrationId} root` }),
+      leaves,
+      issued: async (leaf) => {
+        leaves.push(leaf)
+        await this.putIndividual({ registrationId, primary: leaf, secondary: leaves.at(-2) })
+      },
+    }
   }
 
   /** The hub's record of a device; `undefined` when it has none. */
@@ -266,6 +296,16 @@ export class Azure {
     return sent.filter((body) => received?.has(body) !== true)
   }
 
+  async #addVerified(
+    certificates: AuthorityCertificates,
+    name: string,
+    authority: TestAuthority,
+  ): Promise<void> {
+    await certificates.add(name, authority)
+    this.#cleanUp(async () => certificates.delete(name))
+    await certificates.verify(name, authority)
+  }
+
   /** A simulated cloud ends with its test; a real one is left as it was. */
   #cleanUp(remove: () => Promise<void>): void {
     if (this.#cloud === undefined)
@@ -275,22 +315,19 @@ export class Azure {
   }
 }
 
-/** Azure for one test: a cloud of its own, with one hub unless the options say otherwise; or the real one. */
-export async function createAzure(options: CloudOptions = {}): Promise<Azure> {
-  if (isRealAzure) return new Azure(undefined)
-  const cloud = await SimulatedCloud.start({ hubs: ['hub-a'], ...options })
-  onTestFinished(() => cloud.close())
-  return new Azure(cloud)
+function issuerOf(pipeline: Pipeline): Issuer {
+  return functionIssuer('test authority', signerOf(pipeline))
 }
 
-function issuerOf({ authority, issued }: Pipeline): Issuer {
+/** Signs requests as a pipeline does. */
+export function signerOf({ authority, issued }: Pipeline): (request: IssueRequest) => Promise<string> {
   let count = 0
-  return functionIssuer('test authority', async ({ csr }) => {
+  return async ({ csr }) => {
     const leaf = await (typeof authority === 'function' ? authority() : authority).issueLeaf({ csr })
     count += 1
     await issued?.(leaf, count)
     return leaf.chain
-  })
+  }
 }
 
 function hostNameIn(connectionString: string): string {
