@@ -57,6 +57,7 @@ function callerOf(context: Context<HttpEnvironment>): Caller {
     clientId: registrationId,
     presented: presentedBy(context),
     token: context.req.header('authorization'),
+    over: 'https',
   }
 }
 

@@ -19,6 +19,7 @@ export interface Caller {
   readonly presented: PresentedChain
   /** A shared access signature, where one was sent. */
   readonly token: string | undefined
+  readonly over: 'mqtt' | 'https'
 }
 
 /** Answers a request; every refusal is an answer too. */
@@ -52,7 +53,7 @@ export class DpsDeviceFace implements MqttService {
     if (parsed === undefined) throw new ConnectRefused(4, `"${userName}" is no user name for DPS.`)
     const token = password?.toString()
     return new DpsSession(
-      { userName: parsed, clientId, presented, token },
+      { userName: parsed, clientId, presented, token, over: 'mqtt' },
       connection,
       this.#respond,
       this.#drops,

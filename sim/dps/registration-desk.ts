@@ -187,12 +187,15 @@ export class RegistrationDesk {
 
   #attest(
     { registrationId, tpm }: RegistrationBody,
-    { presented, token }: Caller,
+    { presented, token, over }: Caller,
   ): Exclude<ReturnType<typeof attest>, { readonly kind: 'unauthorized' }> {
     const { idScope, entries, now } = this.#tools
     const resource = `${idScope}/registrations/${registrationId}`
     const attested = attest({ registrationId, presented, token, resource, tpm }, entries, now())
     if (attested.kind === 'unauthorized') throw new Unauthorized(attested.message, attested.reason)
+    const byTpm = attested.kind === 'challenge' || ('proof' in attested && attested.proof.by === 'tpm')
+    if (byTpm && over === 'mqtt')
+      throw new Unauthorized('Unauthorized', 'A TPM attests over HTTPS, and not over MQTT.')
     return attested
   }
 

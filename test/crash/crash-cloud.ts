@@ -17,22 +17,32 @@ export class CrashCloud {
   readonly cloud: SimulatedCloud
   readonly #program: string
   readonly #template: TestHsm
-  readonly #root: TestAuthority
+  readonly #roots: Readonly<Record<Enrollment, TestAuthority>>
   readonly #folder: string
   #devices = 0
 
-  private constructor(cloud: SimulatedCloud, program: string, root: TestAuthority) {
+  private constructor(
+    cloud: SimulatedCloud,
+    program: string,
+    roots: Readonly<Record<Enrollment, TestAuthority>>,
+  ) {
     this.cloud = cloud
     this.#program = program
-    this.#root = root
+    this.#roots = roots
     this.#template = createTestHsm('crash')
     this.#folder = mkdtempSync(join(this.#template.folder, 'devices-'))
   }
 
   static async start(): Promise<CrashCloud> {
     const cloud = await SimulatedCloud.start({ hubs: ['hub-a'] })
-    const root = await TestAuthority.createRoot({ commonName: 'root' })
-    return new CrashCloud(cloud, await bundleDevice(), root)
+    const roots = {
+      individual: await TestAuthority.createRoot({
+        commonName: 'root of leaves that stand in entries themselves',
+      }),
+      group: await TestAuthority.createRoot({ commonName: 'root of a group' }),
+    }
+    cloud.dps.groups.put({ enrollmentGroupId: 'group', attestation: { primary: roots.group.certificate } })
+    return new CrashCloud(cloud, await bundleDevice(), roots)
   }
 
   /** A new device with an empty token. */
@@ -47,7 +57,7 @@ export class CrashCloud {
     mkdirSync(aside)
     return new CrashDevice({
       cloud: this.cloud,
-      root: this.#root,
+      root: this.#roots[enrollment],
       registrationId,
       enrollment,
       mode,
@@ -102,18 +112,13 @@ export class CrashDevice {
   readonly #received = new Set<string>()
 
   constructor(parts: CrashDeviceParts) {
-    const { cloud, root, registrationId, enrollment, mode, trace } = parts
+    const { cloud, registrationId, mode, trace } = parts
     this.#parts = parts
     this.mode = mode
     this.trace = trace
     cloud.events.on('telemetry', ({ deviceId, body }) => {
       if (deviceId === registrationId) this.#received.add(body.toString())
     })
-    if (enrollment === 'group')
-      cloud.dps.groups.put({
-        enrollmentGroupId: `group-of-${registrationId}`,
-        attestation: { primary: root.certificate },
-      })
   }
 
   /** Starts its next process; points count from its start on where they are to be watched. */

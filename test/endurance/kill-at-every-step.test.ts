@@ -27,19 +27,16 @@ describe.skipIf(withoutShim)(
       ['group', 'breach'],
     ]
 
-    it.each(scenarios)(
-      'of a device with an %s enrollment for %s comes back whole',
-      async (enrollment, mode) => {
-        const points = await recordPoints({ world, enrollment, mode })
-        const { survived, of, failures } = await survive({ world, enrollment, mode }, killsAt(points))
-        console.log(`${enrollment}, ${mode}: survived ${survived} of ${of} kills at ${points.length} points`)
-        expect(failures).toEqual([])
-        expect(survived).toBe(of)
-      },
-    )
+    it.each(scenarios)('enrolled as %s, in a roll for %s, comes back whole', async (enrollment, mode) => {
+      const points = await recordPoints({ world, enrollment, mode })
+      const { survived, of, failures } = await survive({ world, enrollment, mode }, killsAt(points))
+      console.log(`${enrollment}, ${mode}: survived ${survived} of ${of} kills at ${points.length} points`)
+      expect(failures).toEqual([])
+      expect(survived).toBe(of)
+    })
 
     it.each(scenarios)(
-      'whose disk is full or broken anywhere in a roll, with an %s enrollment for %s, comes back whole',
+      'enrolled as %s, whose disk is full or broken anywhere in a roll for %s, comes back whole',
       async (enrollment, mode) => {
         const points = await recordPoints({ world, enrollment, mode })
         const errors = diskErrorsAt(points)

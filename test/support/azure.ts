@@ -23,10 +23,6 @@ import { quickPolicy, testHsm } from './world.ts'
 
 const env = process.env
 
-/** Whether the scenarios run against a real subscription. */
-export const isRealAzure =
-  (env['LEAFKEEPER_AZURE_DPS'] ?? '') !== '' && (env['LEAFKEEPER_AZURE_HUB'] ?? '') !== ''
-
 export type ProvisioningStatus = 'enabled' | 'disabled'
 
 /** An individual enrollment: what stands in its two slots. */

@@ -11,6 +11,7 @@
  * | `LEAFKEEPER_AZURE_DPS_RESOURCE`   | resource id of the provisioning service        | those with authorities of groups         |
  * | `LEAFKEEPER_AZURE_HUB_RESOURCE`   | resource id of the hub                         | those with authorities of hubs           |
  * | `LEAFKEEPER_AZURE_OTHER_HUB`      | connection string of a second linked hub       | those in which devices move              |
+ * | `LEAFKEEPER_AZURE_ISSUANCE`       | `1` where both issue certificates (preview), by a credential policy `default` | O4        |
  */
 import { describe, onTestFinished } from 'vitest'
 import { SimulatedCloud, type CloudOptions } from 'leafkeeper-sim'
@@ -24,6 +25,8 @@ export interface Needs {
   readonly hubAuthorities?: boolean
   /** It moves devices to another hub. */
   readonly otherHub?: boolean
+  /** The services issue certificates themselves: a preview. */
+  readonly issuance?: boolean
 }
 
 /** Azure for one test. The options are for a simulated cloud; a real one is as it is. */
@@ -47,13 +50,19 @@ async function simulated(options: CloudOptions = {}): Promise<Azure> {
   return new Azure(cloud)
 }
 
-function isGiven({ authorities = false, hubAuthorities = false, otherHub = false }: Needs): boolean {
+function isGiven({
+  authorities = false,
+  hubAuthorities = false,
+  otherHub = false,
+  issuance = false,
+}: Needs): boolean {
   const names = [
     ...['DPS', 'HUB', 'ID_SCOPE'],
     ...(authorities || hubAuthorities ? ['TOKEN'] : []),
     ...(authorities ? ['DPS_RESOURCE'] : []),
     ...(hubAuthorities ? ['HUB_RESOURCE'] : []),
     ...(otherHub ? ['OTHER_HUB'] : []),
+    ...(issuance ? ['ISSUANCE'] : []),
   ]
   return names.every((name) => (process.env[`LEAFKEEPER_AZURE_${name}`] ?? '') !== '')
 }
