@@ -1,7 +1,12 @@
 import type { Effect } from './effects.ts'
 import type { AgentEvent, Failure } from './events.ts'
-import { absorbConnectionEvent, connectionDeadline, planConnection } from './step-connection.ts'
-import { begin, change, type Draft } from './step-draft.ts'
+import {
+  absorbConnectionEvent,
+  connectionDeadline,
+  haltWithoutToken,
+  planConnection,
+} from './step-connection.ts'
+import { begin, change, pinFailures, type Draft } from './step-draft.ts'
 import { retryAt } from './step-retry.ts'
 import { absorbRollEvent, planRoll, requestRoll, rollDeadline } from './step-roll.ts'
 import { startUp } from './step-start.ts'
@@ -66,6 +71,7 @@ export function initialState(policy: Policy, commonName: string): AgentState {
     wakeAt: null,
     lastAt: null,
     journalWritable: true,
+    tokenShut: null,
   }
 }
 
@@ -82,6 +88,7 @@ function absorb(draft: Draft, event: Exclude<AgentEvent, { kind: 'started' | 'jo
     case 'generationDestroyed':
       return absorbDestroyed(draft, event.operation)
     case 'operationFailed':
+      if (pinFailures.has(event.failure.code)) change(draft, { tokenShut: event.failure.code })
       if (draft.state.destruction?.operation === event.operation)
         return absorbNotDestroyed(draft, draft.state.destruction, event.failure)
       if (absorbRollEvent(draft, event)) return
@@ -110,8 +117,12 @@ function absorbWhileStopped(draft: Draft, event: AgentEvent): void {
     draft.effects.push({ kind: 'closeConnection', operation: event.operation })
 }
 
-/** With a disk that refuses records the connection is kept up, and nothing else begins. */
+/**
+ * With a disk that refuses records the connection is kept up, and nothing else begins. With a token that refuses its PIN
+ * nothing begins at all.
+ */
 function plan(draft: Draft): void {
+  if (draft.state.tokenShut !== null) return haltWithoutToken(draft, draft.state.tokenShut)
   if (draft.state.journalWritable) {
     planDestruction(draft)
     planRoll(draft)

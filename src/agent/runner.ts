@@ -191,8 +191,8 @@ export class Runner {
   }
 }
 
-/** The instant of the last event alone is not kept on disk. */
-function isWorthARecord(before: AgentState, after: AgentState, effects: readonly Effect[]): boolean {
+/** Whether a step is kept on disk: the instant of the last event alone is not. */
+export function isWorthARecord(before: AgentState, after: AgentState, effects: readonly Effect[]): boolean {
   return effects.length > 0 || differing(before, after).some((name) => name !== 'lastAt')
 }
 

@@ -253,4 +253,9 @@ export interface AgentState {
   readonly lastAt: Instant | null
   /** False while the disk refuses records: nothing begins that a restart would have to know of. */
   readonly journalWritable: boolean
+  /**
+   * Why the token cannot be used: its PIN was refused, is locked or is missing. Until the next start nothing begins that
+   * needs the token, since every further try may lock it; `null` while all is well.
+   */
+  readonly tokenShut: ErrorCode | null
 }

@@ -1,5 +1,5 @@
 import type { AgentEvent, Failure } from './events.ts'
-import { begin, candidates, change, registering, type Draft } from './step-draft.ts'
+import { begin, candidates, change, pinFailures, registering, type Draft } from './step-draft.ts'
 import { retryAt } from './step-retry.ts'
 import { commit } from './step-roll.ts'
 import type { AgentState, Assignment, Connection, ErrorCode, Instant } from './states.ts'
@@ -8,9 +8,6 @@ type Connected = Extract<Connection, { phase: 'connected' }>
 type Connecting = Extract<Connection, { phase: 'connecting' }>
 type Waiting = Extract<Connection, { phase: 'waiting' }>
 type Provisioning = Extract<Connection, { phase: 'provisioning' }>
-
-/** What no waiting mends: trying again by itself could lock the token. */
-const halting: ReadonlySet<ErrorCode> = new Set(['HSM_PIN_INCORRECT', 'HSM_PIN_LOCKED', 'HSM_PIN_MISSING'])
 
 /** Results of the connection's own effects, and of a roll's switch once the hub has accepted it. */
 export function absorbConnectionEvent(draft: Draft, event: AgentEvent): void {
@@ -60,6 +57,16 @@ export function planConnection(draft: Draft): void {
     case 'halted':
       return
   }
+}
+
+/** A connection that is up, or whose outcome is still to come, stays; one that would have to be made has to wait. */
+export function haltWithoutToken(draft: Draft, code: ErrorCode): void {
+  const { phase } = draft.state.connection
+  if (phase === 'offline' || phase === 'waiting' || phase === 'refused') halt(draft, code)
+}
+
+function halt(draft: Draft, code: ErrorCode): void {
+  change(draft, { connection: { phase: 'halted', code } })
 }
 
 /** When the connection has to be looked at again without any other event. */
@@ -126,9 +133,10 @@ function connect(draft: Draft, wanted: Omit<Connecting, 'phase' | 'operation'>):
 }
 
 function absorbRegistered(draft: Draft, operation: number, assignment: Assignment): void {
-  const { connection } = draft.state
+  const { connection, tokenShut } = draft.state
   if (connection.phase === 'provisioning' && connection.operation === operation) {
     change(draft, { assignment })
+    if (tokenShut !== null) return halt(draft, tokenShut)
     // A registration counts as a try: a hub that refuses what DPS has just assigned is met with more patience.
     const { generation, attempt, refused } = connection
     return connect(draft, { generation, assignment, attempt: attempt + 1, refused, registered: true })
@@ -136,9 +144,10 @@ function absorbRegistered(draft: Draft, operation: number, assignment: Assignmen
   if (connection.phase !== 'connected' || connection.registering?.operation !== operation) return
   const here = connection.assignment
   const moved = assignment.hub !== here.hub || assignment.deviceId !== here.deviceId
-  const moving = moved
-    ? begin(draft, { kind: 'connectHub', generation: connection.generation, assignment })
-    : null
+  const moving =
+    moved && tokenShut === null
+      ? begin(draft, { kind: 'connectHub', generation: connection.generation, assignment })
+      : null
   change(draft, { assignment, connection: { ...connection, registering: null, moving } })
 }
 
@@ -220,14 +229,18 @@ function absorbFailed(draft: Draft, operation: number, failure: Failure): void {
   }
   if (connection.phase !== 'connecting' && connection.phase !== 'provisioning') return
   if (connection.operation !== operation) return
-  if (halting.has(failure.code)) return change(draft, { connection: { phase: 'halted', code: failure.code } })
+  if (pinFailures.has(failure.code)) return halt(draft, failure.code)
   return connection.phase === 'connecting'
     ? connectFailed(draft, connection, failure)
     : registerFailed(draft, connection, failure)
 }
 
-/** DPS has moved the device, so the old hub has no future; the new one is tried until it answers. */
+/**
+ * DPS has moved the device, so the old hub has no future; the new one is tried until it answers. Without the token it
+ * cannot be tried, and the old connection is better than none.
+ */
 function moveFailed(draft: Draft, connection: Connected, failure: Failure): void {
+  if (draft.state.tokenShut !== null) return change(draft, { connection: { ...connection, moving: null } })
   draft.effects.push({ kind: 'closeConnection', operation: connection.operation })
   const until = retryAt(draft, failure, connection.attempt)
   const next = failure.code === 'HUB_UNAUTHORIZED' ? 'register' : 'connect'
@@ -271,6 +284,7 @@ function registerFailed(draft: Draft, connection: Provisioning, failure: Failure
 /** This generation was refused, or its key cannot be used: another may still work. */
 function tryNextGeneration(draft: Draft, connection: Connecting | Provisioning, failure: Failure): void {
   const { state } = draft
+  if (state.tokenShut !== null) return halt(draft, state.tokenShut)
   const refused = [...connection.refused, connection.generation]
   const next = candidates(draft).find((number) => !refused.includes(number))
   if (next === undefined) {

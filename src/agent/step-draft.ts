@@ -1,5 +1,5 @@
 import type { Effect } from './effects.ts'
-import type { AgentState, Generation, Instant, Operation } from './states.ts'
+import type { AgentState, ErrorCode, Generation, Instant, Operation } from './states.ts'
 
 /** The step in the making: the state so far and the effects so far. It never leaves `step`. */
 export interface Draft {
@@ -8,6 +8,13 @@ export interface Draft {
   readonly at: Instant
   readonly entropy: number
 }
+
+/** What no waiting mends: trying again by itself could lock the token. */
+export const pinFailures: ReadonlySet<ErrorCode> = new Set([
+  'HSM_PIN_INCORRECT',
+  'HSM_PIN_LOCKED',
+  'HSM_PIN_MISSING',
+])
 
 /** An omission that keeps the members of a union apart. */
 type WithoutOperation<E> = E extends { readonly operation: Operation } ? Omit<E, 'operation'> : never

@@ -79,7 +79,7 @@ export function absorbRollEvent(draft: Draft, event: AgentEvent): boolean {
       if (roll.phase === 'storing') certificateStored(draft, roll.plan, roll.certificate)
       return true
     case 'registered':
-      if (roll.phase === 'proving') beginSwitch(draft, roll, event.assignment)
+      if (roll.phase === 'proving') proved(draft, roll, event.assignment)
       return true
     case 'operationFailed':
       stepFailed(draft, roll, event.failure)
@@ -300,6 +300,13 @@ function prove(draft: Draft, roll: Extract<Roll, { phase: 'staged' }>): void {
   const operation = begin(draft, { kind: 'register', generation: plan.generation })
   draft.effects.push({ kind: 'prepareHub', generation: plan.generation, assignment })
   change(draft, { roll: { phase: 'proving', plan, attempt, operation }, reprovisionWanted: false })
+}
+
+/** DPS accepts the new generation: on to the hub, unless the key cannot be used any more. */
+function proved(draft: Draft, roll: Extract<Roll, { phase: 'proving' }>, assignment: Assignment): void {
+  const { tokenShut } = draft.state
+  if (tokenShut === null) return beginSwitch(draft, roll, assignment)
+  stepFailed(draft, roll, { code: tokenShut, retryable: false, retryAfterMs: null })
 }
 
 function beginSwitch(

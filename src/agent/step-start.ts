@@ -20,6 +20,7 @@ export function startUp(draft: Draft, event: Started): void {
     connection: { phase: 'offline' },
     destruction: null,
     wakeAt: null,
+    tokenShut: null,
   })
   if ('overtakenBy' in before.roll) requestRoll(draft, before.roll.overtakenBy)
   const { roll } = draft.state
