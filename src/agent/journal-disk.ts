@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { chown, link, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 
 /** The file operations of a journal, each on its own, so that a disk may fail at any of them. */
@@ -11,6 +11,12 @@ export interface JournalDisk {
   /** Opens an empty file for writing, that only its owner can read. */
   create(path: string): Promise<JournalFile>
   rename(from: string, to: string): Promise<void>
+  /** Gives a file a second name; fails with `EEXIST` where something has it. */
+  link(path: string, name: string): Promise<void>
+  /** Takes a name from a file, which stays under its other ones. */
+  unlink(path: string): Promise<void>
+  /** Makes a file belong to whom another one belongs. */
+  giveOwner(path: string, model: string): Promise<void>
   /** A file that was made or renamed is only safe when its folder has been flushed as well. */
   syncFolder(path: string): Promise<void>
 }
@@ -51,6 +57,13 @@ export const systemDisk: JournalDisk = {
     }
   },
   rename: (from, to) => rename(from, to),
+  link: (path, name) => link(path, name),
+  unlink: (path) => unlink(path),
+  async giveOwner(path, model) {
+    const [has, wanted] = await Promise.all([stat(path), stat(model)])
+    // Only root may give a file away; who owns both has nothing to give.
+    if (has.uid !== wanted.uid || has.gid !== wanted.gid) await chown(path, wanted.uid, wanted.gid)
+  },
   async syncFolder(path) {
     const handle = await open(path, constants.O_RDONLY)
     try {

@@ -34,7 +34,19 @@ export function errnoOf(cause: unknown): string | undefined {
 /** @param offset the byte where the first record begins that cannot be read */
 export function journalDamaged(path: string, offset: number): LeafkeeperError {
   return new LeafkeeperError('JOURNAL_DAMAGED', {
-    message: `Expected a record with a matching checksum in ${path} at byte ${offset}, found something else. Run: leafkeeper journal repair ${quoted(dirname(path))}.`,
+    message: `Expected a record with a matching checksum in ${path} at byte ${offset}, found something else. Run: ${repairCommand(path)}.`,
+  })
+}
+
+/** What a person types to repair the journal of this path. */
+export function repairCommand(path: string): string {
+  return `leafkeeper journal repair ${quoted(dirname(path))}`
+}
+
+/** @param expected the registration id of the device that wants to go on with it */
+export function journalOfOtherDevice(expected: string, found: string): LeafkeeperError {
+  return new LeafkeeperError('JOURNAL_OTHER_DEVICE', {
+    message: `Expected the journal of ${expected}, found that of ${found}.`,
   })
 }
 

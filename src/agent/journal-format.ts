@@ -71,13 +71,15 @@ function endingOf(bytes: Buffer, end: number): JournalText['ending'] {
   if (end === bytes.length) return 'whole'
   const newline = bytes.indexOf(0x0a, end)
   const isLastLine = newline === -1 || newline === bytes.length - 1
-  return isLastLine && !holdsRecord(bytes, end + 1) ? 'torn' : 'damaged'
+  const holdsRecord = recordsBehind(bytes, end + 1).next().done !== true
+  return isLastLine && !holdsRecord ? 'torn' : 'damaged'
 }
 
-/** Whether a readable record begins anywhere from here on: one whose predecessor lost its end or its line break. */
-function holdsRecord(bytes: Buffer, from: number): boolean {
+/** The readable records that begin anywhere from here on, also one whose predecessor lost its end or its line break. */
+export function* recordsBehind(bytes: Buffer, from: number): Generator<StoredRecord, undefined> {
   const rest = bytes.toString('latin1', from)
-  for (const { index } of rest.matchAll(/(?=[0-9a-f]{8} [0-9a-f]{8} \{)/g))
-    if (recordAt(bytes, from + index) !== undefined) return true
-  return false
+  for (const { index } of rest.matchAll(/(?=[0-9a-f]{8} [0-9a-f]{8} \{)/g)) {
+    const found = recordAt(bytes, from + index)
+    if (found !== undefined) yield found.record
+  }
 }

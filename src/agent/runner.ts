@@ -3,7 +3,7 @@ import { LeafkeeperError, messageOf } from '../errors.ts'
 import type { Clock } from './clock.ts'
 import type { Effect } from './effects.ts'
 import type { AgentEvent, Occurrence } from './events.ts'
-import { isDiskUnwritable } from './journal-errors.ts'
+import { isDiskUnwritable, journalOfOtherDevice } from './journal-errors.ts'
 import type { Journal, JournalContents } from './journal.ts'
 import { initialState, step } from './machine.ts'
 import type { AgentState, Policy } from './states.ts'
@@ -79,9 +79,7 @@ export class Runner {
     const contents = await journal.read()
     const { commonName } = this.#state
     if (contents.state !== null && contents.state.commonName !== commonName)
-      throw new LeafkeeperError('JOURNAL_OTHER_DEVICE', {
-        message: `Expected the journal of ${commonName}, found that of ${contents.state.commonName}.`,
-      })
+      throw journalOfOtherDevice(commonName, contents.state.commonName)
     this.#state = { ...(contents.state ?? this.#state), journalWritable: true }
     try {
       await journal.begin(this.#state)

@@ -37,6 +37,9 @@ export function faultyDisk(): FaultyDisk {
     read: (path) => run('read', () => systemDisk.read(path)),
     makeFolder: (path) => run('makeFolder', () => systemDisk.makeFolder(path)),
     rename: (one, other) => run('rename', () => systemDisk.rename(one, other)),
+    link: (path, name) => run('link', () => systemDisk.link(path, name)),
+    unlink: (path) => run('unlink', () => systemDisk.unlink(path)),
+    giveOwner: (path, model) => run('giveOwner', () => systemDisk.giveOwner(path, model)),
     syncFolder: (path) => run('syncFolder', () => systemDisk.syncFolder(path)),
     create: async (path) => {
       const file = await run('create', () => systemDisk.create(path))
