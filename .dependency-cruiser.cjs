@@ -45,6 +45,14 @@ module.exports = {
       shared,
       '^src/(agent|provisioning|hub|issuer|certificate|hsm|transport|config)/',
     ]),
+    layer('cli-layer', '^src/cli/', [shared, '^src/(cli|agent|config)/']),
+    {
+      name: 'cli-on-top',
+      comment: 'A library does not reach into its own command line.',
+      severity: 'error',
+      from: { path: '^(src|sim|test)/', pathNot: '^(src|test)/cli/' },
+      to: { path: '^src/cli/' },
+    },
     {
       name: 'not-to-dev-dep',
       severity: 'error',

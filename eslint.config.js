@@ -10,7 +10,14 @@ export default tseslint.config(
     languageOptions: {
       parserOptions: {
         projectService: {
-          allowDefaultProject: ['*.js', '.*.cjs', 'hsm-config/*.mjs', 'sim/bin/*.mjs', 'test/*.mjs'],
+          allowDefaultProject: [
+            '*.js',
+            '.*.cjs',
+            'hsm-config/*.mjs',
+            'bin/*.mjs',
+            'sim/bin/*.mjs',
+            'test/*.mjs',
+          ],
         },
         tsconfigRootDir: import.meta.dirname,
       },

@@ -1,4 +1,4 @@
-import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readdir } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { lockFolder } from '../../src/agent/folder-lock.ts'
+import { compile } from '../support/command.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const inUse = { code: 'STATE_FOLDER_IN_USE' }
@@ -99,11 +100,7 @@ const container = ['unshare', '--pid', '--net', '--mount-proc', '--fork', '--kil
 const hasContainers = spawnSync(container[0] ?? '', [...container.slice(1), 'true']).status === 0
 
 describe('between processes the lock', () => {
-  beforeAll(() => {
-    execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', 'src'], {
-      cwd: root,
-    })
-  }, 120_000)
+  beforeAll(compile, 120_000)
 
   it('is had by exactly one of several that start at the same moment', async () => {
     const folder = await temporaryFolder()
