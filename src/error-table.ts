@@ -88,6 +88,10 @@ export const errorTable = {
     'OpenSSL could not use the private key inside the HSM.',
     'Check that the key exists, belongs to the certificate, and that the session is logged in.',
   ),
+  TLS_RESTART_NEEDED: fatal(
+    'OpenSSL cannot reach the token any more in this process.',
+    'Start the process again: the engine lists tokens and opens its sessions once a process.',
+  ),
   TLS_SERVER_UNTRUSTED: transient(
     "The server's certificate is not trusted.",
     'Check the clock and the trusted authorities; something may stand between the device and Azure.',

@@ -6,7 +6,7 @@ import {
   haltWithoutToken,
   planConnection,
 } from './step-connection.ts'
-import { begin, change, pinFailures, type Draft } from './step-draft.ts'
+import { begin, change, shutsToken, type Draft } from './step-draft.ts'
 import { retryAt } from './step-retry.ts'
 import { absorbRollEvent, planRoll, requestRoll, rollDeadline } from './step-roll.ts'
 import { startUp } from './step-start.ts'
@@ -88,7 +88,7 @@ function absorb(draft: Draft, event: Exclude<AgentEvent, { kind: 'started' | 'jo
     case 'generationDestroyed':
       return absorbDestroyed(draft, event.operation)
     case 'operationFailed':
-      if (pinFailures.has(event.failure.code)) change(draft, { tokenShut: event.failure.code })
+      if (shutsToken.has(event.failure.code)) change(draft, { tokenShut: event.failure.code })
       if (draft.state.destruction?.operation === event.operation)
         return absorbNotDestroyed(draft, draft.state.destruction, event.failure)
       if (absorbRollEvent(draft, event)) return
@@ -118,8 +118,8 @@ function absorbWhileStopped(draft: Draft, event: AgentEvent): void {
 }
 
 /**
- * With a disk that refuses records the connection is kept up, and nothing else begins. With a token that refuses its PIN
- * nothing begins at all.
+ * With a disk that refuses records the connection is kept up, and nothing else begins. With a token that cannot be
+ * used until the next start nothing begins at all.
  */
 function plan(draft: Draft): void {
   if (draft.state.tokenShut !== null) return haltWithoutToken(draft, draft.state.tokenShut)

@@ -1,4 +1,4 @@
-import { LeafkeeperError } from '../errors.ts'
+import { LeafkeeperError, type ErrorCode } from '../errors.ts'
 import type { Registration } from '../provisioning/provisioning-service.ts'
 import type { DeviceAgentEvents, RollReport } from './agent-events.ts'
 import type { Effect } from './effects.ts'
@@ -19,6 +19,8 @@ export class Narrator {
   readonly #blackoutMs: () => number | null
   #lastError: LeafkeeperError | null = null
   #lastEnd: LeafkeeperError | null = null
+  /** What the token was shut for, which a halt is told with; by then other things may have failed. */
+  #tokenShut: LeafkeeperError | null = null
 
   constructor(tell: Tell, waiters: RollWaiters, blackoutMs: () => number | null) {
     this.#tell = tell
@@ -53,6 +55,9 @@ export class Narrator {
 
   observe(step: ObservedStep): void {
     if (step.event.kind === 'rollRequested') this.#waiters.taken(step.event.requestId)
+    const { tokenShut } = step.after
+    if (tokenShut !== step.before.tokenShut)
+      this.#tokenShut = tokenShut === null ? null : this.#lastWith(tokenShut)
     this.#tellTransitions(step)
     this.#tellConnection(step)
     this.#tellRoll(step)
@@ -76,6 +81,7 @@ export class Narrator {
       this.#lastError = this.#lastEnd ?? new LeafkeeperError(event.failure.code)
       this.#tell('disconnected', this.#lastError)
     }
+    if (connection.phase === 'halted' && this.#tokenShut !== null) this.#lastError = this.#tokenShut
     if (connection.phase !== 'connected') return
     if (before.connection.phase === 'connected' && before.connection.operation === connection.operation)
       return
@@ -98,11 +104,16 @@ export class Narrator {
       if (before.roll.plan.generation === after.active) this.#tellRolled(before, before.roll.plan, after)
     if (roll.phase === 'failed' && before.roll.phase !== 'failed') {
       const { requestId } = roll.plan
-      const known = this.#lastError
-      const error = known?.code === roll.code ? known : new LeafkeeperError(roll.code)
+      const error = this.#lastWith(roll.code)
       this.#tell('rollFailed', { requestId, error })
       this.#waiters.reject(requestId, error)
     }
+  }
+
+  /** The last failure, where it has this code. */
+  #lastWith(code: ErrorCode): LeafkeeperError {
+    const known = this.#lastError
+    return known?.code === code ? known : new LeafkeeperError(code)
   }
 
   #tellRolled(before: AgentState, { requestId, mode, generation }: RollPlan, after: AgentState): void {

@@ -254,8 +254,8 @@ export interface AgentState {
   /** False while the disk refuses records: nothing begins that a restart would have to know of. */
   readonly journalWritable: boolean
   /**
-   * Why the token cannot be used: its PIN was refused, is locked or is missing. Until the next start nothing begins that
-   * needs the token, since every further try may lock it; `null` while all is well.
+   * Why the token cannot be used: its PIN was refused, is locked or is missing, or TLS needs a new process. Until the
+   * next start nothing begins that needs the token: a further try may lock it, or cannot help. `null` while all is well.
    */
   readonly tokenShut: ErrorCode | null
 }

@@ -1,5 +1,5 @@
 import type { AgentEvent, Failure } from './events.ts'
-import { begin, candidates, change, pinFailures, registering, type Draft } from './step-draft.ts'
+import { begin, candidates, change, shutsToken, registering, type Draft } from './step-draft.ts'
 import { retryAt } from './step-retry.ts'
 import { commit } from './step-roll.ts'
 import type { AgentState, Assignment, Connection, ErrorCode, Instant } from './states.ts'
@@ -229,7 +229,7 @@ function absorbFailed(draft: Draft, operation: number, failure: Failure): void {
   }
   if (connection.phase !== 'connecting' && connection.phase !== 'provisioning') return
   if (connection.operation !== operation) return
-  if (pinFailures.has(failure.code)) return halt(draft, failure.code)
+  if (shutsToken.has(failure.code)) return halt(draft, failure.code)
   return connection.phase === 'connecting'
     ? connectFailed(draft, connection, failure)
     : registerFailed(draft, connection, failure)

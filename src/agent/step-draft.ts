@@ -9,11 +9,15 @@ export interface Draft {
   readonly entropy: number
 }
 
-/** What no waiting mends: trying again by itself could lock the token. */
-export const pinFailures: ReadonlySet<ErrorCode> = new Set([
+/**
+ * What no waiting mends: trying a PIN again by itself could lock the token, and an engine that has lost the token does
+ * not find it again in this process.
+ */
+export const shutsToken: ReadonlySet<ErrorCode> = new Set([
   'HSM_PIN_INCORRECT',
   'HSM_PIN_LOCKED',
   'HSM_PIN_MISSING',
+  'TLS_RESTART_NEEDED',
 ])
 
 /** An omission that keeps the members of a union apart. */

@@ -26,7 +26,7 @@ let binding: Binding | undefined
  * variables when it loads the engine.
  *
  * @param engine Path of `pkcs11.so`.
- * @throws LeafkeeperError `TLS_ENGINE_MISSING`, `TLS_ENGINE_OTHER_MODULE`, `TLS_KEY_UNUSABLE`
+ * @throws LeafkeeperError `TLS_ENGINE_MISSING`, `TLS_ENGINE_OTHER_MODULE`, `TLS_RESTART_NEEDED`
  */
 export function bindEngine(engine: string | undefined, module: Pkcs11Module, token: TokenDescription): void {
   const path = realpathSync(module.path)
@@ -45,16 +45,10 @@ export function bindEngine(engine: string | undefined, module: Pkcs11Module, tok
   }
   const key = keyOf(token)
   if (!binding.tokens.has(key)) {
-    throw unusable(
-      token,
-      'it appeared after this process first used TLS, and the engine lists tokens only once; start the process again',
-    )
+    throw restartNeeded(token, 'it appeared after this process first used TLS')
   }
   if (binding.lost.has(key)) {
-    throw unusable(
-      token,
-      'its sessions were lost, and the engine does not open new ones; start the process again',
-    )
+    throw restartNeeded(token, 'its sessions were lost')
   }
   binding.used.add(key)
 }
@@ -91,8 +85,8 @@ function keyOf({ serial, label }: TokenDescription): string {
   return JSON.stringify([serial, label])
 }
 
-function unusable(token: TokenDescription, why: string): LeafkeeperError {
-  return new LeafkeeperError('TLS_KEY_UNUSABLE', {
+function restartNeeded(token: TokenDescription, why: string): LeafkeeperError {
+  return new LeafkeeperError('TLS_RESTART_NEEDED', {
     message: `OpenSSL cannot use token "${token.label}": ${why}.`,
   })
 }

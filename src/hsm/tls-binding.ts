@@ -13,7 +13,7 @@ export interface TlsBinding {
    *
    * @param keyUri From `KeyStore.keyUri`; without a PIN.
    * @param trustedAuthorities PEM; `undefined` for Node's own list.
-   * @throws LeafkeeperError `TLS_ENGINE_MISSING`, `TLS_ENGINE_OTHER_MODULE`, `TLS_KEY_UNUSABLE`
+   * @throws LeafkeeperError `TLS_ENGINE_MISSING`, `TLS_ENGINE_OTHER_MODULE`, `TLS_RESTART_NEEDED`, `TLS_KEY_UNUSABLE`
    */
   secureContext(keyUri: string, chain: Pem, trustedAuthorities: string | undefined): SecureContext
   /** Lets go of the contexts of a key, before it is destroyed. Open connections stay. */

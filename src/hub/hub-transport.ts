@@ -75,7 +75,7 @@ export interface HubTransport {
    * Opens TCP and TLS to a hub.
    *
    * @throws LeafkeeperError from the raw cause: `HUB_UNAUTHORIZED` (a TLS alert about the client certificate),
-   * `NETWORK_UNREACHABLE`, `NETWORK_TIMEOUT`, `TLS_SERVER_UNTRUSTED`, `TLS_KEY_UNUSABLE`
+   * `NETWORK_UNREACHABLE`, `NETWORK_TIMEOUT`, `TLS_SERVER_UNTRUSTED`, `TLS_KEY_UNUSABLE`, `TLS_RESTART_NEEDED`
    */
   prepare(
     target: HubTarget,

@@ -20,7 +20,7 @@ export interface ProvisioningService {
    *
    * @throws LeafkeeperError from the raw cause: `DPS_UNAUTHORIZED`, `DPS_DISABLED`, `DPS_NOT_FOUND`,
    * `DPS_REGISTRATION_FAILED`, `DPS_THROTTLED` (with `retryAfterMs`), `DPS_UNAVAILABLE`, `DPS_REFUSED`,
-   * `NETWORK_UNREACHABLE`, `NETWORK_TIMEOUT`, `TLS_SERVER_UNTRUSTED`, `TLS_KEY_UNUSABLE`, `PROTOCOL_ERROR`
+   * `NETWORK_UNREACHABLE`, `NETWORK_TIMEOUT`, `TLS_SERVER_UNTRUSTED`, `TLS_KEY_UNUSABLE`, `TLS_RESTART_NEEDED`, `PROTOCOL_ERROR`
    */
   register(credential: DeviceCredential, signal: AbortSignal): Promise<Registration>
 }

@@ -13,7 +13,7 @@ export interface DeviceCredential {
    * An OpenSSL context that presents the chain and signs with the key; made once for each set of trusted
    * authorities. `trustedAuthorities` is PEM; without it Node's own list is used.
    *
-   * @throws LeafkeeperError `TLS_ENGINE_MISSING`, `TLS_KEY_UNUSABLE`
+   * @throws LeafkeeperError `TLS_ENGINE_MISSING`, `TLS_RESTART_NEEDED`, `TLS_KEY_UNUSABLE`
    */
   secureContext(trustedAuthorities: string | undefined): SecureContext
 }

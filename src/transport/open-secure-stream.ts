@@ -16,7 +16,7 @@ const defaultConnectTimeoutMs = 20_000
  *
  * @param signal Ends the attempt at once; its reason is thrown.
  * @throws LeafkeeperError the service's `unauthorized` code (a TLS alert about the certificate),
- * `NETWORK_UNREACHABLE`, `NETWORK_TIMEOUT`, `TLS_SERVER_UNTRUSTED`, `TLS_KEY_UNUSABLE`, `PROTOCOL_ERROR`
+ * `NETWORK_UNREACHABLE`, `NETWORK_TIMEOUT`, `TLS_SERVER_UNTRUSTED`, `TLS_KEY_UNUSABLE`, `TLS_RESTART_NEEDED`, `PROTOCOL_ERROR`
  */
 export async function openSecureStream(
   service: Service,

@@ -1,4 +1,5 @@
 import { LeafkeeperError, messageOf } from '../errors.ts'
+import { keyFailure } from './key-failure.ts'
 import { nameOf, type Service } from './service.ts'
 
 /** The alerts with which a server refuses the client's certificate (RFC 5246, 7.2.2; RFC 8446, 6.2). */
@@ -62,7 +63,7 @@ export function classify(thrown: unknown, service: Service, socket: SocketFacts)
     })
   }
   if (isKeyFailure(error)) {
-    return new LeafkeeperError('TLS_KEY_UNUSABLE', {
+    return new LeafkeeperError(keyFailure(said), {
       ...details,
       message: `OpenSSL could not sign with the device's key while connecting to ${at}: ${said}.`,
     })

@@ -77,6 +77,12 @@ describe('a PIN that the token refused is not tried again', () => {
     expect(machine.open).toHaveLength(left)
   })
 
+  it('nor is an engine that has lost the token', () => {
+    const machine = connected().disconnected().wake().fails('connectHub', failure('TLS_RESTART_NEEDED'))
+    expect(machine.state.connection).toEqual({ phase: 'halted', code: 'TLS_RESTART_NEEDED' })
+    expect(machine.send({ kind: 'reprovisionRequested' }).open).toEqual([])
+  })
+
   it('and a connection that is up stays up', () => {
     const machine = connected().roll().fails('generateKey', refused)
     expect(machine.state.connection.phase).toBe('connected')

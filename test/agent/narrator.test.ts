@@ -54,6 +54,22 @@ describe('what the agent tells', () => {
     expect(machine.news()).toEqual([['retired', { generation: 1 }]])
   })
 
+  it('why it has halted, though the connection has ended for another reason since', () => {
+    const machine = new ToldMachine().bootstrapped()
+    const refused = new LeafkeeperError('HSM_PIN_INCORRECT', { message: 'The token said no.' })
+    machine.roll()
+    const [operation] = machine.open.map((effect) => effect.operation)
+    machine.narrator.failed(
+      { kind: 'generateKey', operation: operation ?? 0, generation: 2, keyType: 'EC-P256' },
+      refused,
+    )
+    machine.fails('generateKey', failure('HSM_PIN_INCORRECT'))
+    machine.narrator.ended(new LeafkeeperError('HUB_CONNECTION_LOST'))
+    machine.disconnected()
+    expect(machine.state.connection.phase).toBe('halted')
+    expect(machine.narrator.lastError).toBe(refused)
+  })
+
   it('nothing of a disconnection where the new connection had already taken over', () => {
     const machine = new ToldMachine().bootstrapped()
     const { lastOperation } = machine.state

@@ -73,7 +73,7 @@ describe('TLS with a key in the HSM', () => {
     const { keyUri, chain } = await newHsmCredential(late, authority, 'device-3')
     expect(() => late.tls.secureContext(keyUri, chain, authority.pem)).toThrow(
       expect.objectContaining({
-        code: 'TLS_KEY_UNUSABLE',
+        code: 'TLS_RESTART_NEEDED',
         message: expect.stringContaining('appeared after this process first used TLS') as string,
       }),
     )
@@ -85,8 +85,8 @@ describe('TLS with a key in the HSM', () => {
     moduleApi(hsm.module).C_CloseAllSessions(slotOf(hsm.label))
     expect(() => token.tls.secureContext(credential.keyUri, credential.chain, authority.pem)).toThrow(
       expect.objectContaining({
-        code: 'TLS_KEY_UNUSABLE',
-        message: expect.stringContaining('start the process again') as string,
+        code: 'TLS_RESTART_NEEDED',
+        message: expect.stringContaining('its sessions were lost') as string,
       }),
     )
     expect(await token.keyStore('device-1').list()).toHaveLength(1)

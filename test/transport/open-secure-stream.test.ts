@@ -183,18 +183,20 @@ describe('a TLS alert', () => {
 })
 
 describe('the key', () => {
-  test('that the engine cannot use', () => {
+  test.each([
     // As SoftHSM and libp11 report a key that was destroyed after its context was made.
-    const thrown = Object.assign(
-      new Error('error:41800082:PKCS#11 module:ERR_CKR_error:Object handle invalid'),
-      {
-        code: 'ERR_SSL_OBJECT_HANDLE_INVALID',
-        library: 'PKCS#11 module',
-        reason: 'Object handle invalid',
-      },
-    )
+    ['Object handle invalid', 'TLS_KEY_UNUSABLE'],
+    ['Device error', 'HSM_DEVICE_ERROR'],
+    ['Session handle invalid', 'HSM_TOKEN_REMOVED'],
+    ['Operation active', 'TLS_RESTART_NEEDED'],
+  ] as const)('with which the engine cannot sign: %s', (reason, code) => {
+    const thrown = Object.assign(new Error(`error:41800082:PKCS#11 module:ERR_CKR_error:${reason}`), {
+      code: `ERR_SSL_${reason.toUpperCase().replaceAll(' ', '_')}`,
+      library: 'PKCS#11 module',
+      reason,
+    })
     expect(classify(thrown, hub, {})).toEqual(
-      withCode('TLS_KEY_UNUSABLE', { message: expect.stringContaining('Object handle invalid') as string }),
+      withCode(code, { message: expect.stringContaining(reason) as string }),
     )
   })
 
