@@ -5,7 +5,10 @@ export { systemClock, type Clock } from './agent/clock.ts'
 export type { MethodTable } from './agent/methods.ts'
 export type { DeviceAgentOptions } from './agent/options.ts'
 export { defaultPolicy, type PolicyOptions } from './agent/policy.ts'
+export type { Percentage, RollScheduleOptions } from './agent/roll-schedule.ts'
 export type { AgentStatus } from './agent/status.ts'
+export type { OwnRoll } from './agent/step-schedule.ts'
+export type { Duration } from './duration.ts'
 export type {
   AgentState,
   Assignment,

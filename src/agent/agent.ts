@@ -21,6 +21,7 @@ import { requireRegistrationId } from './registration-id.ts'
 import { RollWaiters } from './roll-waiters.ts'
 import { newRequestId, Runner, type ObservedStep } from './runner.ts'
 import type { AgentStatus } from './status.ts'
+import { nextOwnRoll } from './step-schedule.ts'
 import type { AgentState, Operation, Policy, RollMode } from './states.ts'
 
 /** What a roll is asked to be. */
@@ -78,7 +79,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
         message: 'Expected provisioning, or an assignment to a hub; got neither.',
       })
-    const policy = completePolicy(options.policy ?? {}, options.provisioning !== undefined)
+    const policy = completePolicy(options.policy ?? {}, {
+      dps: options.provisioning !== undefined,
+      keyType: options.issuer === undefined ? null : (options.keyType ?? 'EC-P256'),
+    })
     const token = await openToken(options.token)
     let agent: DeviceAgent | undefined
     try {
@@ -224,6 +228,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
           ? null
           : { ...active.certificate, generation: active.number },
       generations: state.generations.map((g) => g.number),
+      nextRoll: nextOwnRoll(state),
       token: this.#token.description,
       unacknowledged: this.#outbox.size,
       lastError: error === null ? null : { code: error.code, message: error.message },

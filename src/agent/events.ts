@@ -8,6 +8,7 @@ import type {
   Policy,
   RollKeyType,
   RollMode,
+  RollWindow,
 } from './states.ts'
 
 /** Why an effect failed, as far as the machine needs to know. */
@@ -48,6 +49,8 @@ export type Occurrence =
       readonly requestId: string
     }
   | { readonly kind: 'reprovisionRequested' }
+  /** The cloud has named when to roll, or has taken that back. The same window again changes nothing. */
+  | { readonly kind: 'rollWindowNamed'; readonly window: RollWindow | null }
   // Results of effects
   | {
       readonly kind: 'keyGenerated'

@@ -7,11 +7,12 @@ import {
   planConnection,
 } from './step-connection.ts'
 import { begin, change, shutsToken, type Draft } from './step-draft.ts'
+import { ownRollDeadline, planOwnRoll } from './step-ownroll.ts'
 import { retryAt } from './step-retry.ts'
 import { absorbRollEvent, planRoll, requestRoll, rollDeadline } from './step-roll.ts'
 import { startUp } from './step-start.ts'
 import { afterClockChange } from './step-clock.ts'
-import type { AgentState, Destruction, Instant, Policy } from './states.ts'
+import type { AgentState, Destruction, Instant, Policy, RollWindow } from './states.ts'
 
 /**
  * The whole life of a device's certificate, as one pure function: what happened goes in, the next state and what
@@ -72,6 +73,8 @@ export function initialState(policy: Policy, commonName: string): AgentState {
     lastAt: null,
     journalWritable: true,
     tokenShut: null,
+    rollWindow: null,
+    lastRollAt: null,
   }
 }
 
@@ -85,6 +88,8 @@ function absorb(draft: Draft, event: Exclude<AgentEvent, { kind: 'started' | 'jo
       return requestRoll(draft, event)
     case 'reprovisionRequested':
       return requestReprovisioning(draft)
+    case 'rollWindowNamed':
+      return absorbWindow(draft, event.window)
     case 'generationDestroyed':
       return absorbDestroyed(draft, event.operation)
     case 'operationFailed':
@@ -124,6 +129,7 @@ function absorbWhileStopped(draft: Draft, event: AgentEvent): void {
 function plan(draft: Draft): void {
   if (draft.state.tokenShut !== null) return haltWithoutToken(draft, draft.state.tokenShut)
   if (draft.state.journalWritable) {
+    planOwnRoll(draft)
     planDestruction(draft)
     planRoll(draft)
   }
@@ -145,6 +151,17 @@ function requestReprovisioning(draft: Draft): void {
   if (policy.dps) return change(draft, { reprovisionWanted: true })
   if (connection.phase === 'waiting' || connection.phase === 'refused')
     change(draft, { connection: { ...connection, until: draft.at } })
+}
+
+/** The cloud repeats itself at every connection: a window that is known keeps what became of it. */
+function absorbWindow(draft: Draft, window: RollWindow | null): void {
+  const known = draft.state.rollWindow
+  const same =
+    window === null
+      ? known === null
+      : known?.start === window.start && known.end === window.end && known.mode === window.mode
+  if (same) return
+  change(draft, { rollWindow: window === null ? null : { ...window, served: false } })
 }
 
 // Destroying what is no longer wanted: never the active generation, never one that a roll works on, one at a time.
@@ -203,6 +220,7 @@ function earliestDeadline(state: AgentState, now: Instant): Instant | null {
   const deadlines = [
     connectionDeadline(state),
     rollDeadline(state),
+    ownRollDeadline(state),
     state.destruction?.operation === null ? state.destruction.retryAt : null,
     ...state.generations.filter((g) => mayDestroy(state, g.number)).map((g) => g.retireAt),
   ]

@@ -1,9 +1,10 @@
 import { checkIssuedChain } from '../certificate/check-issued-chain.ts'
-import { readCertificate } from '../certificate/read-certificate.ts'
+import { parseCertificate, readCertificate } from '../certificate/read-certificate.ts'
 import { createCertificateRequest } from '../certificate/request.ts'
 import type { DeviceId, KeyId, Pem, Thumbprint } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
 import type { KeyStore } from '../hsm/key-store.ts'
+import { certificatesInPem } from '../hsm/pem.ts'
 import type { Issuer } from '../issuer/issuer.ts'
 import type { ProvisioningService, Registration } from '../provisioning/provisioning-service.ts'
 import type { Clock } from './clock.ts'
@@ -188,13 +189,20 @@ function ticketTooLong({ name }: Issuer, ticket: string): LeafkeeperError {
   })
 }
 
+/** The earliest end of validity in a chain. */
+function firstExpiry(chain: Pem): number {
+  return Math.min(...certificatesInPem(chain).map((der) => parseCertificate(der).notAfter.getTime()))
+}
+
 /** What the machine needs to know of the leaf of a chain. */
 export function certificateFacts(chain: Pem): CertificateFacts {
   const { commonName, thumbprint, notBefore, notAfter } = readCertificate(chain)
+  const chainNotAfter = firstExpiry(chain)
   return {
     commonName: commonName ?? '',
     thumbprint,
     notBefore: notBefore.getTime(),
     notAfter: notAfter.getTime(),
+    ...(chainNotAfter < notAfter.getTime() ? { chainNotAfter } : {}),
   }
 }

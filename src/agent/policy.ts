@@ -1,8 +1,20 @@
 import { LeafkeeperError } from '../errors.ts'
-import type { Backoff, Emergency, Policy, ScheduleName } from './states.ts'
+import { readRollSchedule, type RollScheduleOptions } from './roll-schedule.ts'
+import type { Backoff, Emergency, Policy, RollKeyType, ScheduleName } from './states.ts'
 
-/** The part of the policy a user may set; every duration is in milliseconds. */
-export type PolicyOptions = Partial<Omit<Policy, 'dps'>>
+/** The part of the policy a user may set; every duration that is a number is in milliseconds. */
+export type PolicyOptions = Partial<Omit<Policy, 'dps' | 'ownRolls'>> & {
+  /** When the agent rolls by itself, given an issuer. Default `{ at: '66%', jitter: '5%' }`. */
+  readonly schedule?: RollScheduleOptions
+}
+
+/** What decides a part of the policy, beside the user's wishes. */
+export interface PolicyCircumstances {
+  /** Whether the device registers with DPS. */
+  readonly dps: boolean
+  /** The type of new keys; `null` where there is no issuer to certify them. */
+  readonly keyType: RollKeyType | null
+}
 
 const minute = 60_000
 const hour = 60 * minute
@@ -25,15 +37,23 @@ export const defaultPolicy: Omit<Policy, 'dps'> = {
   stableAfterMs: minute,
   switchGraceMs: 10_000,
   askDpsAfterAttempts: 10,
+  ownRolls: null,
 }
+
+const defaultSchedule: RollScheduleOptions = { at: '66%', jitter: '5%' }
 
 /**
  * Fills in the defaults.
  *
  * @throws LeafkeeperError `AGENT_CONFIG_INVALID` that names the member, what was expected and what came
  */
-export function completePolicy(options: PolicyOptions, dps: boolean): Policy {
-  const policy: Policy = { ...defaultPolicy, ...options, dps }
+export function completePolicy(
+  { schedule = defaultSchedule, ...options }: PolicyOptions,
+  { dps, keyType }: PolicyCircumstances,
+): Policy {
+  const read = readRollSchedule('policy.schedule', schedule)
+  const ownRolls = keyType === null ? null : { keyType, schedule: read }
+  const policy: Policy = { ...defaultPolicy, ...options, dps, ownRolls }
   for (const name of ['overlapMs', 'stableAfterMs', 'switchGraceMs', 'longestRetryAfterMs'] as const)
     requireNumber(`policy.${name}`, policy[name], 0)
   requireNumber('policy.askDpsAfterAttempts', policy.askDpsAfterAttempts, 1)

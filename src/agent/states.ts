@@ -24,6 +24,8 @@ export interface CertificateFacts {
   readonly thumbprint: string
   readonly notBefore: Instant
   readonly notAfter: Instant
+  /** When the first certificate of an authority in the chain expires, where that is before `notAfter`. */
+  readonly chainNotAfter?: Instant
 }
 
 /** A key pair of this agent on the token, and its certificate once there is one. */
@@ -169,7 +171,7 @@ export type Roll =
       readonly plan: RollPlan
       readonly code: ErrorCode
       readonly next: RollRequest | null
-      /** A bootstrap begins again by itself, since the device has nothing else; other rolls when asked. */
+      /** A bootstrap begins again by itself, since the device has nothing else; other rolls when they are due or asked for. */
       readonly retryAt: Instant | null
     }
 
@@ -202,6 +204,28 @@ export interface Emergency {
   readonly longestWaitMs: number
 }
 
+/** When a certificate is rolled without anybody asking. How far into the jitter, its thumbprint decides. */
+export type RollSchedule =
+  /** At this share of its life, 0 to 1, or earlier by up to `jitterShare` of its life. */
+  | { readonly kind: 'at'; readonly share: number; readonly jitterShare: number }
+  /** This long before its end, or earlier by up to `jitterMs`. */
+  | { readonly kind: 'before'; readonly beforeMs: number; readonly jitterMs: number }
+
+/** The rolls that the machine begins by itself. */
+export interface OwnRolls {
+  readonly keyType: RollKeyType
+  /** `null`: only in a window that the cloud names. */
+  readonly schedule: RollSchedule | null
+}
+
+/** When the cloud wants the device to roll. */
+export interface RollWindow {
+  readonly start: Instant
+  /** Not before `start`. */
+  readonly end: Instant
+  readonly mode: Exclude<RollMode, 'bootstrap'>
+}
+
 /** The numbers the machine decides by. */
 export interface Policy {
   /** Whether the device registers with DPS; without it the assignment is fixed. */
@@ -227,6 +251,8 @@ export interface Policy {
   readonly switchGraceMs: number
   /** After so many failed attempts in a row at a hub that cannot be reached, DPS is asked where the device belongs. */
   readonly askDpsAfterAttempts: number
+  /** `null` without an issuer: then nothing can be rolled. */
+  readonly ownRolls: OwnRolls | null
 }
 
 /** Everything the agent knows. Serialisable as JSON; `step` is the only thing that makes a new one. */
@@ -258,4 +284,8 @@ export interface AgentState {
    * next start nothing begins that needs the token: a further try may lock it, or cannot help. `null` while all is well.
    */
   readonly tokenShut: ErrorCode | null
+  /** The window that the cloud has named last; `served` once a roll that it asked for is complete. */
+  readonly rollWindow: (RollWindow & { readonly served: boolean }) | null
+  /** When the roll began that was completed last; `null` before the first. */
+  readonly lastRollAt: Instant | null
 }

@@ -1,4 +1,5 @@
 import type { TokenDescription } from '../hsm/key-store.ts'
+import type { OwnRoll } from './step-schedule.ts'
 import type { Assignment, CertificateFacts, Connection, Roll } from './states.ts'
 
 /** What an agent says of itself at one moment. */
@@ -10,6 +11,8 @@ export interface AgentStatus {
   readonly active: (CertificateFacts & { readonly generation: number }) | null
   /** Numbers of all generations on the token. */
   readonly generations: readonly number[]
+  /** The roll that the agent will begin by itself; `null` where it would not. */
+  readonly nextRoll: OwnRoll | null
   readonly token: TokenDescription
   /** Messages that the hub has not acknowledged yet. */
   readonly unacknowledged: number

@@ -8,13 +8,14 @@ import type { AgentState, Connection, Instant, Roll } from './states.ts'
 export function afterClockChange(state: AgentState, now: Instant): AgentState {
   const back = state.lastAt === null ? 0 : Math.max(0, state.lastAt - now)
   if (back === 0) return state.lastAt === now ? state : { ...state, lastAt: now }
-  const { destruction, wakeAt } = state
+  const { destruction, wakeAt, lastRollAt } = state
   return {
     ...state,
     lastAt: now,
     wakeAt: wakeAt === null ? null : wakeAt - back,
     connection: connectionEarlier(state.connection, back),
     roll: rollEarlier(state.roll, back),
+    lastRollAt: lastRollAt === null ? null : lastRollAt - back,
     destruction: destruction === null ? null : { ...destruction, retryAt: destruction.retryAt - back },
     generations: state.generations.map((g) =>
       g.retireAt === null ? g : { ...g, retireAt: g.retireAt - back },

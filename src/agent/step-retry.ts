@@ -1,6 +1,6 @@
 import type { Failure } from './events.ts'
 import type { Draft } from './step-draft.ts'
-import type { Backoff, ErrorCode, Instant, ScheduleName } from './states.ts'
+import type { Backoff, CertificateFacts, ErrorCode, Instant, Policy, ScheduleName } from './states.ts'
 
 /**
  * Which schedule each error is met with. What is not here is tried again on `retry` where trying can help, and on
@@ -73,8 +73,19 @@ function spread({ spread: first = 0.5 }: Backoff, attempt: number): number {
 function latestInEmergency({ state, at, entropy }: Draft): Instant {
   const active = state.generations.find((g) => g.number === state.active)?.certificate
   if (active === undefined || active === null) return Infinity
-  const { lifetimeShare, windowMs, longestWaitMs } = state.policy.emergency
-  const window = Math.min((active.notAfter - active.notBefore) * lifetimeShare, windowMs)
-  if (at > active.notAfter + window) return Infinity
-  return Math.max(at, active.notAfter - window) + longestWaitMs * (0.5 + entropy / 2)
+  const end = endOf(active)
+  const from = emergencyFrom(state.policy, active)
+  if (at > end + (end - from)) return Infinity
+  return Math.max(at, from) + state.policy.emergency.longestWaitMs * (0.5 + entropy / 2)
+}
+
+/** When the certificate is of no use any more: a chain that has lost a member is not accepted either. */
+export function endOf({ notAfter, chainNotAfter }: CertificateFacts): Instant {
+  return Math.min(notAfter, chainNotAfter ?? Infinity)
+}
+
+/** When the last part of a certificate's life begins, in which no wait may be long. */
+export function emergencyFrom({ emergency }: Policy, certificate: CertificateFacts): Instant {
+  const end = endOf(certificate)
+  return end - Math.min((end - certificate.notBefore) * emergency.lifetimeShare, emergency.windowMs)
 }

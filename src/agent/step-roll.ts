@@ -2,6 +2,7 @@ import type { AgentEvent, Failure } from './events.ts'
 import { plannedBy, recoveredRoll } from './reconcile.ts'
 import { begin, change, changeGenerations, registering, type Draft } from './step-draft.ts'
 import { dueAt, retryAt, scheduleOf } from './step-retry.ts'
+import { nextOwnRoll } from './step-schedule.ts'
 import type {
   AgentState,
   Assignment,
@@ -17,8 +18,12 @@ type Working = Extract<
   { readonly retryAt: Instant; readonly plan: RollPlan; readonly operation: unknown }
 >
 
-/** A roll was asked for: begin it, let a breach overtake an expiry roll, or remember it until there is room. */
-export function requestRoll(draft: Draft, request: RollRequest): void {
+/**
+ * A roll was asked for: begin it, let a breach overtake an expiry roll, or remember it until there is room.
+ *
+ * @param round how often it has failed before
+ */
+export function requestRoll(draft: Draft, request: RollRequest, round = 0): void {
   const { roll, active } = draft.state
   if (active === null) return // the first certificate is on its way
   const wanted: RollRequest = {
@@ -33,7 +38,7 @@ export function requestRoll(draft: Draft, request: RollRequest): void {
     case 'retiring':
       // Old generations leave first, so that an expiry roll never makes a third; a breach does not wait for them.
       condemnLeftovers(draft)
-      if (wanted.mode === 'breach') return startRoll(draft, wanted)
+      if (wanted.mode === 'breach') return startRoll(draft, wanted, round)
       if (roll.next === null) change(draft, { roll: { ...roll, next: wanted } })
       return
     case 'generating':
@@ -115,7 +120,7 @@ export function planRoll(draft: Draft): void {
     case 'failed': {
       if (draft.state.generations.some((g) => g.retireAt !== null)) return
       const again = roll.retryAt !== null && roll.retryAt <= draft.at
-      if (roll.next === null && !again) return
+      if (roll.next === null && !(again && draft.state.active === null)) return
       startRoll(draft, roll.next ?? roll.plan, again ? roll.plan.round + 1 : 0)
       return planRoll(draft)
     }
@@ -158,9 +163,19 @@ export function commit(draft: Draft, generation: number): void {
     const wasActive = active === null ? g.certificate !== null : g.number === active
     return { ...g, retireAt: wasActive ? draft.at + policy.overlapMs : draft.at }
   })
+  change(draft, { lastRollAt: roll.plan.startedAt })
+  serveWindow(draft, roll.plan)
   const overtakenBy = 'overtakenBy' in roll ? roll.overtakenBy : undefined
   change(draft, { roll: { phase: 'retiring', plan: roll.plan, next: null } })
   if (overtakenBy !== undefined) requestRoll(draft, overtakenBy)
+}
+
+/** A roll that began since the cloud wanted one, and that is as thorough, is the one it wanted. */
+function serveWindow(draft: Draft, { startedAt, mode }: RollPlan): void {
+  const { rollWindow } = draft.state
+  if (rollWindow === null || startedAt < rollWindow.start) return
+  if (mode === 'breach' || rollWindow.mode === 'expiry')
+    change(draft, { rollWindow: { ...rollWindow, served: true } })
 }
 
 /**
@@ -356,7 +371,9 @@ function stepFailed(draft: Draft, roll: Roll, failure: Failure): void {
 function giveUp(draft: Draft, plan: RollPlan, failure: Failure): void {
   const { active } = draft.state
   condemn(draft, plan.generation)
-  const retry = active === null ? retryAt(draft, failure, plan.round, 'refusal') : null
+  const due = nextOwnRoll(draft.state)
+  const wantedStill = active === null || (due !== null && due.at <= draft.at)
+  const retry = wantedStill ? retryAt(draft, failure, plan.round, 'refusal') : null
   change(draft, { roll: { phase: 'failed', plan, code: failure.code, next: null, retryAt: retry } })
 }
 

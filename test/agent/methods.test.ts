@@ -9,6 +9,7 @@ const status: AgentStatus = {
   assignment: { hub: 'hub-a.azure-devices.net', deviceId: 'gateway-7' },
   active: { generation: 3, commonName: 'gateway-7', thumbprint: 'AB', notBefore: 0, notAfter: 86_400_000 },
   generations: [3],
+  nextRoll: null,
   token: { module: '/lib/module.so', label: 'gateway', serial: '1', manufacturer: 'm', model: 'n' },
   unacknowledged: 0,
   lastError: null,

@@ -19,7 +19,14 @@ describe('a registration id', () => {
 
 describe('a policy', () => {
   it('is complete with nothing set', () => {
-    expect(completePolicy({}, true)).toEqual({ ...defaultPolicy, dps: true })
+    expect(completePolicy({}, { dps: true, keyType: null })).toEqual({ ...defaultPolicy, dps: true })
+  })
+
+  it('rolls by itself at two thirds of the life of a certificate where there is an issuer', () => {
+    expect(completePolicy({}, { dps: true, keyType: 'EC-P384' }).ownRolls).toEqual({
+      keyType: 'EC-P384',
+      schedule: { kind: 'at', share: 0.66, jitterShare: 0.05 },
+    })
   })
 
   const wrong: [PolicyOptions, string][] = [
@@ -41,7 +48,7 @@ describe('a policy', () => {
   ]
 
   it.each(wrong)('%j is refused by name', (options, path) => {
-    expect(() => completePolicy(options, true)).toThrow(
+    expect(() => completePolicy(options, { dps: true, keyType: null })).toThrow(
       expect.objectContaining({
         code: 'AGENT_CONFIG_INVALID',
         message: expect.stringContaining(path) as unknown,

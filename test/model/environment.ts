@@ -101,6 +101,9 @@ export class Environment {
         this.#backup = this.machine.state
         this.machine.state = older
         this.#breachOwed = false
+        // What the older journal does not know to be compromised, nobody on the device knows: then DPS decides.
+        this.burnt.clear()
+        for (const { number, compromised } of older.generations) if (compromised) this.burnt.add(number)
         return this.#restart('an older journal is put back')
       }
       case 'stop':
