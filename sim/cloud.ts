@@ -5,6 +5,7 @@ import type { CloudOptions } from './cloud/options.ts'
 import type { Doors } from './cloud/doors.ts'
 import { startCloud, type RunningCloud } from './cloud/start.ts'
 import type { SimulatedProvisioningService } from './dps/provisioning-service.ts'
+import type { SimulatedEstServer } from './est/est-server.ts'
 import type { CloudEvents, CloudEventMap } from './events.ts'
 import type { Faults } from './faults/faults.ts'
 import type { SimulatedHub } from './hub/hub.ts'
@@ -39,6 +40,8 @@ export class SimulatedCloud {
   readonly dps: SimulatedProvisioningService
   /** By which DPS and the hubs issue certificates to devices. */
   readonly credentialPolicies: CredentialPolicies
+  /** Enrolment over Secure Transport, under {@link estUrl}. */
+  readonly est: SimulatedEstServer
   /** Everything that happens, as it happens. */
   readonly events: CloudEvents
   /** What goes wrong, by name. */
@@ -54,6 +57,7 @@ export class SimulatedCloud {
     this.trustedAuthorities = running.authority
     this.dps = services.dps
     this.credentialPolicies = services.credentialPolicies
+    this.est = services.est
     this.events = services.events
     this.faults = services.faults
     this.#hubs = services.hubs
@@ -75,6 +79,11 @@ export class SimulatedCloud {
   /** Where to connect, as `localhost:PORT`; or the address of its own, with a port. */
   get address(): string {
     return `${this.hostsFile === undefined ? 'localhost' : this.#doors.host}:${this.port}`
+  }
+
+  /** Where the EST server is, as `https://localhost:PORT/.well-known/est`. */
+  get estUrl(): string {
+    return `https://${this.address}/.well-known/est`
   }
 
   /**

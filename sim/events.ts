@@ -39,6 +39,16 @@ export interface CloudEventMap {
   credentialAnswered: [
     DeviceEvent & { readonly requestId: string; readonly status: number; readonly isFinal: boolean },
   ]
+  /** The EST server has answered a request for a certificate; with the thumbprint of what it has issued. */
+  estAnswered: [
+    {
+      readonly operation: 'simpleenroll' | 'simplereenroll'
+      readonly label: string
+      readonly status: number
+      readonly commonName: string | undefined
+      readonly thumbprint: string | undefined
+    },
+  ]
   /** A job has got further. */
   jobChanged: [{ readonly hub: string; readonly jobId: string; readonly status: JobStatus }]
   /** A device has answered a direct method, or has not. */

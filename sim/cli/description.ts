@@ -1,4 +1,5 @@
 import type { SimulatedCloud } from '../cloud.ts'
+import { estUser } from '../est/est-server.ts'
 
 /** Everything that a client needs to use a running cloud: what `--json` prints. */
 export interface CloudDescription {
@@ -19,6 +20,8 @@ export interface CloudDescription {
   }[]
   /** The bearer token for `https://management.azure.com`. */
   readonly managementToken: string
+  /** The EST server, and who may enrol there. */
+  readonly est: { readonly url: string; readonly userName: string; readonly password: string }
   /** The file with the authority to trust, PEM. */
   readonly caFile: string
   /** Lines for the hosts file, with `--own-address`. */
@@ -41,6 +44,7 @@ export function describeCloud(cloud: SimulatedCloud, caFile: string): CloudDescr
       connectionString,
     })),
     managementToken,
+    est: { url: cloud.estUrl, userName: estUser, password: cloud.est.password },
     caFile,
     ...(hostsFile === undefined ? {} : { hostsFile }),
     pid: process.pid,
@@ -53,7 +57,7 @@ export function describeCloud(cloud: SimulatedCloud, caFile: string): CloudDescr
  */
 export function inWords(description: CloudDescription): string {
   const { idScope, provisioningHost, address, connectTo, dpsConnectionString, hubs, caFile } = description
-  const { hostsFile } = description
+  const { hostsFile, est } = description
   const lines = [
     'A local Azure IoT is ready.',
     '',
@@ -68,6 +72,10 @@ export function inWords(description: CloudDescription): string {
     'DPS, service API',
     dpsConnectionString,
     ...hubs.flatMap(({ name, connectionString }) => ['', `Hub ${name}`, connectionString]),
+    '',
+    'EST (RFC 7030), user and password',
+    est.url,
+    `${est.userName}:${est.password}`,
     '',
     ...(hostsFile === undefined
       ? []

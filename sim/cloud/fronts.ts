@@ -5,7 +5,14 @@ import { parseDpsUserName } from '../dps/request.ts'
 import type { Trouble } from '../faults/faults.ts'
 import { mqttTrouble } from '../faults/mqtt-trouble.ts'
 import { troubledApp, type HttpTrouble } from '../faults/troubled-app.ts'
-import { hubErrors, managementErrors, provisioningErrors, type ErrorStyle } from '../http/error-style.ts'
+import { estApp, isEstPath } from '../est/est-app.ts'
+import {
+  estErrors,
+  hubErrors,
+  managementErrors,
+  provisioningErrors,
+  type ErrorStyle,
+} from '../http/error-style.ts'
 import { onFirstByte } from '../http/first-byte.ts'
 import { HttpFront, type HostPredicate, type HttpApp } from '../http/http-front.ts'
 import type { SimulatedHub } from '../hub/hub.ts'
@@ -13,7 +20,7 @@ import { hubServiceApp } from '../hub/service/hub-service.ts'
 import { parseHubUserName } from '../hub/user-name.ts'
 import { MqttFront, type Route } from '../mqtt/mqtt-front.ts'
 import { ConnectRefused } from '../mqtt/session.ts'
-import { dpsDomain, hubHostName, managementHost, serviceHost } from './host-names.ts'
+import { dpsDomain, estHost, hubHostName, managementHost, serviceHost } from './host-names.ts'
 import type { CloudServices } from './services.ts'
 
 /** How the services are reached. */
@@ -45,7 +52,7 @@ export async function openFronts(services: CloudServices, options: FrontOptions)
 
 function mountServices(
   http: HttpFront,
-  { dps, hubs, faults, effects, now }: CloudServices,
+  { dps, est, hubs, faults, effects, now }: CloudServices,
   { managementToken, keeping }: FrontOptions,
 ): void {
   const mount = (
@@ -56,6 +63,13 @@ function mountServices(
   ): void => {
     http.mount({ answersFor, app: troubledApp(keeping(app), { of, errors, now }), errors })
   }
+  // First, since its path stands under every host name: its clients are given addresses, not names of Azure.
+  mount(
+    (host, path) => host === estHost || isEstPath(path),
+    () => faults.trouble('est'),
+    estErrors,
+    estApp(est, now),
+  )
   const troubleOf = (hub: SimulatedHub): Trouble => {
     const met = faults.trouble('hub-service')
     return effects.down.has(hub.hostName) ? { ...met, refusal: { status: 503 } } : met

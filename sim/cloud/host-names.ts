@@ -6,6 +6,8 @@ export const dpsDomain = 'azure-devices-provisioning.net'
 export const provisioningHost = `global.${dpsDomain}`
 /** The service API of the one provisioning service of a cloud. */
 export const serviceHost = `leafkeeper.${dpsDomain}`
+/** The EST server, which answers under its path at every other host name as well. */
+export const estHost = 'est.leafkeeper.test'
 /** Azure Resource Manager. */
 export const managementHost = 'management.azure.com'
 

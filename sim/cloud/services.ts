@@ -1,5 +1,6 @@
 import { CredentialPolicies } from '../adr/credential-policies.ts'
 import { SimulatedProvisioningService } from '../dps/provisioning-service.ts'
+import { SimulatedEstServer } from '../est/est-server.ts'
 import { CloudEvents } from '../events.ts'
 import { CloudEffects } from '../faults/cloud-effects.ts'
 import { Faults } from '../faults/faults.ts'
@@ -16,6 +17,7 @@ export interface CloudServices {
   readonly hubs: ReadonlyMap<string, SimulatedHub>
   /** Those of DPS and of all hubs. */
   readonly credentialPolicies: CredentialPolicies
+  readonly est: SimulatedEstServer
   readonly events: CloudEvents
   readonly faults: Faults
   readonly effects: CloudEffects
@@ -48,14 +50,16 @@ export function createServices(options: CloudOptions, state: CloudState | undefi
     events,
     now,
   })
-  const effects = new CloudEffects({ credentialPolicies, dps, hubs, hostNameOf: hubHostName })
+  const est = new SimulatedEstServer(events, now)
+  const effects = new CloudEffects({ credentialPolicies, dps, est, hubs, hostNameOf: hubHostName })
   const faults = new Faults(options.seed ?? 1, effects)
   if (state !== undefined) {
     credentialPolicies.restore(state.credentialPolicies)
     for (const [name, snapshot] of Object.entries(state.hubs)) hubs.get(name)?.restore(snapshot)
     dps.restore(state.dps)
+    if (state.est !== undefined) est.restore(state.est)
   }
-  return { idScope, dps, hubs, credentialPolicies, events, faults, effects, now }
+  return { idScope, dps, hubs, credentialPolicies, est, events, faults, effects, now }
 }
 
 /** @throws Error when the data folder was made for other hubs: the server's certificate names those */

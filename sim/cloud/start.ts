@@ -4,7 +4,7 @@ import { Keeper, type CloudState } from '../persistence/keeper.ts'
 import { createServerCredential, isServerFor } from '../pki/server-certificate.ts'
 import { Doors } from './doors.ts'
 import { openFronts } from './fronts.ts'
-import { managementHost, provisioningHost, serviceHost } from './host-names.ts'
+import { estHost, managementHost, provisioningHost, serviceHost } from './host-names.ts'
 import { planListening } from './listening.ts'
 import type { CloudOptions } from './options.ts'
 import { createServices, type CloudServices } from './services.ts'
@@ -37,8 +37,8 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
 async function start(options: CloudOptions, keeper?: Keeper, state?: CloudState): Promise<RunningCloud> {
   const plan = planListening(options, state?.port)
   const services = createServices(options, state)
-  const { dps, hubs, credentialPolicies, faults, events } = services
-  const serverNames = [...hubs.keys(), provisioningHost, serviceHost, managementHost]
+  const { dps, hubs, credentialPolicies, est, faults, events } = services
+  const serverNames = [...hubs.keys(), provisioningHost, serviceHost, managementHost, estHost]
   const credential =
     state !== undefined && isServerFor(state.credential, plan.host)
       ? state.credential
@@ -56,6 +56,7 @@ async function start(options: CloudOptions, keeper?: Keeper, state?: CloudState)
     credential,
     credentialPolicies: credentialPolicies.snapshot(),
     dps: dps.snapshot(),
+    est: est.snapshot(),
     hubs: Object.fromEntries([...hubs].map(([name, hub]) => [name, hub.snapshot()])),
   }))
   const refuses = (): boolean => faults.takes('tls-refused') !== undefined

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import type { CertificateStore } from '../certificates/certificate-store.ts'
 import type { CredentialPolicies } from '../adr/credential-policies.ts'
 import type { SimulatedProvisioningService } from '../dps/provisioning-service.ts'
+import type { SimulatedEstServer } from '../est/est-server.ts'
 import type { SimulatedHub } from '../hub/hub.ts'
 import type { FaultEffects } from './faults.ts'
 import { parseFaultName, type CloudFault, type FaultSettings } from './names.ts'
@@ -10,6 +11,7 @@ import { parseFaultName, type CloudFault, type FaultSettings } from './names.ts'
 export interface CloudParts {
   readonly credentialPolicies: CredentialPolicies
   readonly dps: SimulatedProvisioningService
+  readonly est: SimulatedEstServer
   /** By host name. */
   readonly hubs: ReadonlyMap<string, SimulatedHub>
   /** Finds a hub by its name or host name. */
@@ -42,8 +44,17 @@ export class CloudEffects implements FaultEffects {
       case 'issuance-stuck':
         return this.#stuckIssuance(settings.times ?? Infinity)
       case 'issuance-wrong': {
-        const { mistakes } = this.#parts.credentialPolicies
-        mistakes.arm('other-key', settings.times ?? Infinity)
+        const { credentialPolicies, est } = this.#parts
+        for (const { mistakes } of [credentialPolicies, est])
+          mistakes.arm('other-key', settings.times ?? Infinity)
+        return () => {
+          credentialPolicies.mistakes.disarm()
+          est.mistakes.disarm()
+        }
+      }
+      case 'est-garbage': {
+        const { mistakes } = this.#parts.est
+        mistakes.arm('garbage', settings.times ?? Infinity)
         return () => mistakes.disarm()
       }
       case 'clock-skew':
@@ -76,11 +87,13 @@ export class CloudEffects implements FaultEffects {
   }
 
   #stuckIssuance(times: number): () => void {
-    const { dps, hubs } = this.#parts
+    const { dps, est, hubs } = this.#parts
     dps.issuance.stick(times)
+    est.stick(times)
     for (const { credentials } of hubs.values()) credentials.control.faults.arm({ kind: 'stick' }, times)
     return () => {
       dps.issuance.release()
+      est.unstick()
       for (const { credentials } of hubs.values()) {
         credentials.control.faults.disarm()
         credentials.releaseStuck()

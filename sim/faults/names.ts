@@ -1,5 +1,5 @@
-/** What speaks to clients: DPS to devices, over MQTT and HTTPS; hubs to devices, over MQTT; the service APIs. */
-export const faces = ['dps', 'dps-service', 'hub', 'hub-service', 'management'] as const
+/** What speaks to clients: DPS to devices, over MQTT and HTTPS; hubs to devices, over MQTT; the service APIs; EST. */
+export const faces = ['dps', 'dps-service', 'hub', 'hub-service', 'management', 'est'] as const
 export type Face = (typeof faces)[number]
 
 /** What can be wrong with any face. */
@@ -12,6 +12,7 @@ export const cloudFaults = [
   'issuance-slow',
   'issuance-stuck',
   'issuance-wrong',
+  'est-garbage',
   'clock-skew',
   'hub-failover',
   'ca-revoked',
@@ -60,6 +61,7 @@ const valueOf: Readonly<Partial<Record<Disturbance | CloudFault, keyof FaultSett
   'tls-refused': 'times',
   'issuance-slow': 'ms',
   'issuance-wrong': 'times',
+  'est-garbage': 'times',
   'clock-skew': 'ms',
   'hub-failover': 'hub',
   'ca-revoked': 'certificate',

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { ServiceError } from '../errors.ts'
-import type { ErrorStyle } from '../http/error-style.ts'
+import { refusal as refusalOf, type ErrorStyle } from '../http/error-style.ts'
 import type { HttpApp } from '../http/http-front.ts'
 import type { Trouble } from './faults.ts'
 
@@ -27,8 +27,7 @@ export function troubledApp(app: HttpApp, { of, errors, now }: HttpTrouble): Htt
       if (refusal !== undefined) {
         const { status, retryAfter } = refusal
         const error = new ServiceError(status, status * 1000 + 1, 'A fault was asked for.', retryAfter)
-        const { body, headers } = errors(error, now())
-        return Response.json(body, { status, headers })
+        return refusalOf(error, errors, now())
       }
       const response = await app.fetch(request, env)
       return cut === 'after' ? hangUp() : response

@@ -1,11 +1,31 @@
 import { randomUUID } from 'node:crypto'
 import type { ServiceError } from '../errors.ts'
 
-/** Puts a refusal into the words of one service. `now` is in milliseconds since 1970. */
+/** Puts a refusal into the words of one service, JSON or text. `now` is in milliseconds since 1970. */
 export type ErrorStyle = (
   error: ServiceError,
   now: number,
-) => { readonly body: object; readonly headers: Readonly<Record<string, string>> }
+) => { readonly body: object | string; readonly headers: Readonly<Record<string, string>> }
+
+/** A refusal as it is written: its body with the type of that among the headers. */
+export function written(
+  error: ServiceError,
+  errors: ErrorStyle,
+  now: number,
+): { readonly text: string; readonly headers: Readonly<Record<string, string>> } {
+  const { body, headers } = errors(error, now)
+  const isText = typeof body === 'string'
+  return {
+    text: isText ? body : JSON.stringify(body),
+    headers: { ...headers, 'content-type': isText ? 'text/plain' : 'application/json' },
+  }
+}
+
+/** The same as a response. */
+export function refusal(error: ServiceError, errors: ErrorStyle, now: number): Response {
+  const { text, headers } = written(error, errors, now)
+  return new Response(text, { status: error.status, headers })
+}
 
 /** DPS: `{errorCode, trackingId, message, timestampUtc}`. */
 export const provisioningErrors: ErrorStyle = (error, now) => ({
@@ -35,6 +55,15 @@ export const hubErrors: ErrorStyle = (error, now) => {
 export const managementErrors: ErrorStyle = (error) => ({
   body: { error: { code: managementErrorNames[error.status] ?? 'InternalError', message: error.message } },
   headers: retryAfter(error),
+})
+
+/** EST: plain text for people (RFC 8951, 5), and which authentication helps (RFC 7030, 3.2.3). */
+export const estErrors: ErrorStyle = (error) => ({
+  body: `${error.message}\n`,
+  headers: {
+    ...(error.status === 401 ? { 'www-authenticate': 'Basic realm="estrealm"' } : {}),
+    ...retryAfter(error),
+  },
 })
 
 const hubErrorNames: Readonly<Record<number, string>> = {

@@ -4,7 +4,7 @@ import { TLSSocket } from 'node:tls'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { createWebSocketStream, WebSocketServer } from 'ws'
 import { ServiceError } from '../errors.ts'
-import { hubErrors, type ErrorStyle } from './error-style.ts'
+import { hubErrors, refusal, type ErrorStyle } from './error-style.ts'
 import { lastWords, unreadable } from './last-words.ts'
 import { Unanswered } from './unanswered.ts'
 
@@ -13,8 +13,8 @@ export interface HttpApp {
   readonly fetch: (request: Request, env: HttpBindings) => Response | Promise<Response>
 }
 
-/** Whether an app answers for a host: lower case, without a port. */
-export type HostPredicate = (host: string) => boolean
+/** Whether an app answers for a host (lower case, without a port), or for a path of whatever host. */
+export type HostPredicate = (host: string, path: string) => boolean
 
 /** Takes over a WebSocket that carries MQTT. */
 export type MqttOverWebSocket = (peer: TLSSocket, stream: Duplex) => void
@@ -133,10 +133,10 @@ export class HttpFront {
     throw new ServiceError(404, 404000, `There is no service "${host}" in this cloud.`)
   }
 
-  #find({ headers, socket }: IncomingMessage): MountedApp | undefined {
+  #find({ headers, socket, url = '' }: IncomingMessage): MountedApp | undefined {
     const hosts = [headers.host, serverNameOf(socket)].map((host) => hostNameIn(host ?? ''))
     for (const host of hosts) {
-      const found = this.#mounted.find(({ answersFor }) => answersFor(host))
+      const found = this.#mounted.find(({ answersFor }) => answersFor(host, url))
       if (found !== undefined) return found
     }
     return undefined
@@ -145,8 +145,7 @@ export class HttpFront {
   /** For what no app has answered: a path or a host that cannot be one, or a defect. */
   #refusal(request: IncomingMessage, thrown: unknown): Response {
     const error = thrown instanceof ServiceError ? thrown : asRefusal(thrown)
-    const { body, headers } = (this.#find(request)?.errors ?? hubErrors)(error, this.#now())
-    return Response.json(body, { status: error.status, headers })
+    return refusal(error, this.#find(request)?.errors ?? hubErrors, this.#now())
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, takeOver: MqttOverWebSocket): void {
@@ -170,7 +169,7 @@ export class HttpFront {
     await this.#unanswered.settled(socket)
     const found =
       request === undefined
-        ? this.#mounted.find(({ answersFor }) => answersFor(serverNameOf(socket) ?? ''))
+        ? this.#mounted.find(({ answersFor }) => answersFor(serverNameOf(socket) ?? '', ''))
         : this.#find(request)
     const hasBody = request?.method !== 'HEAD'
     socket.end(lastWords(error, { errors: found?.errors ?? hubErrors, now: this.#now(), hasBody }))

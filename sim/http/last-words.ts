@@ -1,19 +1,17 @@
 import { STATUS_CODES } from 'node:http'
 import { ServiceError } from '../errors.ts'
-import type { ErrorStyle } from './error-style.ts'
+import { written, type ErrorStyle } from './error-style.ts'
 
 /** A refusal as it goes over a connection that ends with it, where no response can be written any more; HEAD has no body. */
 export function lastWords(
   error: ServiceError,
   { errors, now, hasBody }: { readonly errors: ErrorStyle; readonly now: number; readonly hasBody: boolean },
 ): string {
-  const { body, headers } = errors(error, now)
-  const text = JSON.stringify(body)
+  const { text, headers } = written(error, errors, now)
   const lines = Object.entries({
     ...headers,
     date: new Date(now).toUTCString(),
     connection: 'close',
-    'content-type': 'application/json',
     'content-length': String(Buffer.byteLength(text)),
   }).map(([name, value]) => `${name}: ${value}\r\n`)
   return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${hasBody ? text : ''}`

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { HttpBindings } from '@hono/node-server'
 import { Hono, type MiddlewareHandler } from 'hono'
 import { ServiceError } from '../errors.ts'
-import type { ErrorStyle } from './error-style.ts'
+import { written, type ErrorStyle } from './error-style.ts'
 
 /** The environment of every app: the Node request, for its socket and its certificates. */
 export interface HttpEnvironment {
@@ -37,10 +37,10 @@ export function createServiceApp({ errors, now, words }: ServiceAppOptions): Ser
       error instanceof ServiceError
         ? error
         : new ServiceError(500, 500001, `Internal error: ${error.message}`)
-    const { body, headers } = errors(known, now())
+    const { text, headers } = written(known, errors, now())
     for (const [name, value] of Object.entries(headers)) context.header(name, value)
     context.status(known.status as Parameters<typeof context.status>[0])
-    return context.json(body)
+    return context.body(text)
   })
   app.notFound(() => {
     throw new ServiceError(404, 404000, 'There is nothing under this path.')

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { CredentialPolicies } from '../adr/credential-policies.ts'
 import type { ProvisioningSnapshot } from '../dps/provisioning-service.ts'
+import type { EstSnapshot } from '../est/est-server.ts'
 import type { HttpApp } from '../http/http-front.ts'
 import type { HubSnapshot } from '../hub/hub-snapshot.ts'
 import type { ServerCredential } from '../pki/server-certificate.ts'
@@ -18,6 +19,8 @@ export interface CloudState {
   /** With the keys by which certificates are issued. */
   readonly credentialPolicies: ReturnType<CredentialPolicies['snapshot']>
   readonly dps: ProvisioningSnapshot
+  /** Missing where it was kept before there was an EST server. */
+  readonly est?: EstSnapshot
   /** By host name, in the order of the hubs. */
   readonly hubs: Readonly<Record<string, HubSnapshot>>
 }
