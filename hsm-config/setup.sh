@@ -4,6 +4,7 @@
 #
 #   hsm-config/setup.sh           do it
 #   hsm-config/setup.sh --bench   do it, with mosquitto, which the benchmark compares with
+#   hsm-config/setup.sh --test    do it, with strongSwan's pki and curl, which tests compare with
 #   hsm-config/setup.sh --check   only say what is missing, and exit with 1 if something is
 set -euo pipefail
 
@@ -11,9 +12,11 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 profile="$root/hsm-config/softhsm.json"
 check_only=false
 for_bench=false
+for_test=false
 case "${1:-}" in
   --check) check_only=true ;;
   --bench) for_bench=true ;;
+  --test) for_test=true ;;
 esac
 
 say() { printf '%s\n' "$*"; }
@@ -68,6 +71,11 @@ missing_packages() {
   command -v openssl >/dev/null || say openssl
   # Debian keeps it where only root's PATH leads.
   if $for_bench && ! PATH="$PATH:/usr/sbin" command -v mosquitto >/dev/null; then say mosquitto; fi
+  if $for_test; then
+    # It reads no elliptic curves without its plugins.
+    pki --gen --type ecdsa --size 256 >/dev/null 2>&1 || say strongswan-pki libstrongswan-standard-plugins
+    command -v curl >/dev/null || say curl
+  fi
   # A compiler is needed only while pkcs11js is not built.
   if ! pkcs11js_works; then
     command -v python3 >/dev/null || say python3

@@ -131,6 +131,21 @@ describe('where packages are missing', () => {
     expect(calls).toEqual([])
   })
 
+  test('--test asks for what tests compare with as well', () => {
+    installEverything()
+    command('pki', 'exit 1')
+    command(
+      'apt-get',
+      `if [ "$1" = install ]; then printf '#!%s\\n' "${found('bash')}" | tee "${bin}/pki" >"${bin}/curl"; chmod +x "${bin}/curl"; fi`,
+    )
+    for (const tool of ['tee', 'chmod']) symlinkSync(found(tool), join(bin, tool))
+    expect(setup('--test').calls.filter((call) => !call.startsWith('pki'))).toEqual([
+      'apt-get update -qq',
+      'apt-get install -y -qq --no-install-recommends strongswan-pki libstrongswan-standard-plugins curl',
+    ])
+    expect(setup('--test')).toMatchObject({ status: 0, calls: [] })
+  })
+
   test('without root or sudo it says which command to run', () => {
     installEverything()
     rmSync(engine)
