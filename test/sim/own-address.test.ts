@@ -37,6 +37,7 @@ describe.skipIf(!mayHaveOwnNames)('a cloud with an address of its own', () => {
       'global.azure-devices-provisioning.net',
       'leafkeeper.azure-devices-provisioning.net',
       'management.azure.com',
+      'est.leafkeeper.test',
     ]
     expect(cloud.hostsFile).toBe(names.map((name) => `${ownAddress} ${name}\n`).join(''))
     for (const port of [443, 8883]) {
