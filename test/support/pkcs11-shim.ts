@@ -22,7 +22,7 @@ export type ShimRule = {
   /** The real module does its work, and its answer is lost. */
   | { readonly lose: ReturnValue }
   | { readonly delayMs: number }
-  | { readonly then: 'kill-before' | 'kill-after' | 'crash' | 'empty' }
+  | { readonly then: 'kill-before' | 'kill-after' | 'crash' | 'empty' | 'remove' }
 )
 
 const source = fileURLToPath(new URL('pkcs11-shim/', import.meta.url))

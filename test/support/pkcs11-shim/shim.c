@@ -16,6 +16,9 @@
  *                          call would have ended stays active
  *             lose CKR     call the real module, and answer with this return value all the same
  *             empty        of C_GetSlotList: there is no slot
+ *             remove       of all functions: every token is pulled out. The sessions of this process end, there is no
+ *                          slot, and a call that needs one answers CKR_DEVICE_REMOVED; without the rule the tokens are
+ *                          back, and the sessions are not
  *             kill-before  SIGKILL this process before the call
  *             kill-after   SIGKILL this process after the call
  *             crash        SIGSEGV before the call, as a broken module does
@@ -99,10 +102,30 @@ static int is_meant(const char *calls, unsigned long nth) {
   return *rest == '+' ? nth >= wanted : nth == wanted;
 }
 
+/* What does not need a token. */
+static int needs_token(const char *function) {
+  return strcmp(function, "C_GetFunctionList") != 0 && strcmp(function, "C_Initialize") != 0 &&
+    strcmp(function, "C_Finalize") != 0 && strcmp(function, "C_GetInfo") != 0;
+}
+
+static void end_sessions(void) {
+  CK_SLOT_ID slots[64];
+  CK_ULONG count = sizeof slots / sizeof *slots;
+  if (real->C_GetSlotList(CK_TRUE, slots, &count) != CKR_OK) return;
+  for (CK_ULONG index = 0; index < count; index += 1) real->C_CloseAllSessions(slots[index]);
+}
+
 /* Takes one rule into account; says whether the next ones still count. */
 static int apply(struct verdict *verdict, const char *function, const char *action, const char *value) {
   if (strcmp(action, "trace") == 0) return append_line(value, function), 1;
   if (strcmp(action, "delay") == 0) return verdict->delay_ms += strtoul(value, NULL, 0), 1;
+  if (strcmp(action, "remove") == 0) {
+    if (!needs_token(function)) return 1;
+    end_sessions();
+    verdict->empty = strcmp(function, "C_GetSlotList") == 0;
+    verdict->refuse = !verdict->empty;
+    return verdict->rv = CKR_DEVICE_REMOVED, 0;
+  }
   if (strcmp(action, "fail") == 0) verdict->refuse = 1;
   else if (strcmp(action, "lose") == 0) verdict->replace = 1;
   else if (strcmp(action, "empty") == 0) verdict->empty = 1;
