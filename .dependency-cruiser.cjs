@@ -40,10 +40,11 @@ module.exports = {
       '^src/(provisioning|certificate|hsm|transport)/',
     ]),
     layer('hub-layer', '^src/hub/', [shared, '^src/(hub|certificate|hsm|transport)/']),
+    layer('log-layer', '^src/log/', [shared, '^src/log/']),
     layer('transport-layer', '^src/transport/', [shared, '^src/(transport|hsm)/']),
     layer('agent-layer', '^src/agent/', [
       shared,
-      '^src/(agent|provisioning|hub|issuer|certificate|hsm|transport|config)/',
+      '^src/(agent|provisioning|hub|issuer|certificate|hsm|transport|log)/',
     ]),
     layer('cli-layer', '^src/cli/', [shared, '^src/(cli|agent|config)/']),
     {

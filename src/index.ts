@@ -1,11 +1,14 @@
 /** leafkeeper: keeps the leaf key of an Azure IoT device in its HSM, and its certificate fresh. */
+export { logAgent } from './agent/agent-log.ts'
 export { DeviceAgent, type RollOptions } from './agent/agent.ts'
 export type { DeviceAgentEvents, RollReport, Transition } from './agent/agent-events.ts'
 export { systemClock, type Clock } from './agent/clock.ts'
 export type { MethodTable } from './agent/methods.ts'
+export type { ObservedAgent } from './agent/observed-agent.ts'
 export type { DeviceAgentOptions } from './agent/options.ts'
 export { defaultPolicy, type PolicyOptions } from './agent/policy.ts'
 export type { Percentage, RollScheduleOptions } from './agent/roll-schedule.ts'
+export type { Retry } from './agent/retries.ts'
 export type { AgentStatus } from './agent/status.ts'
 export type { OwnRoll } from './agent/step-schedule.ts'
 export type { Duration } from './duration.ts'
@@ -32,6 +35,7 @@ export type {
   StoredGeneration,
   TokenDescription,
 } from './hsm/key-store.ts'
+export type { HsmCall, HsmOperation } from './hsm/timed-key-store.ts'
 export { openToken, type OpenTokenOptions } from './hsm/open-token.ts'
 export type { TokenSelector } from './hsm/find-token.ts'
 export type { PinSource } from './hsm/pin-source.ts'
@@ -58,6 +62,8 @@ export { functionIssuer, type IssuerFunctions } from './issuer/function-issuer.t
 export { hubIssuer, type HubIssuerOptions } from './issuer/hub-issuer.ts'
 export { issuerByReason, type IssuersByReason } from './issuer/issuer-by-reason.ts'
 export type { IssueAnswer, IssueRequest, Issuer } from './issuer/issuer.ts'
+export { jsonLogger, type JsonLoggerOptions } from './log/json-logger.ts'
+export type { Logger, LogLevel } from './log/logger.ts'
 export { dpsOverMqtt, type DpsOptions } from './provisioning/dps-over-mqtt.ts'
 export type { OnboardingCredential } from './provisioning/onboarding.ts'
 export type { ProvisioningService, Registration } from './provisioning/provisioning-service.ts'

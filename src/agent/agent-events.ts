@@ -1,5 +1,7 @@
 import type { LeafkeeperError } from '../errors.ts'
+import type { HsmCall } from '../hsm/timed-key-store.ts'
 import type { Effect } from './effects.ts'
+import type { Retry } from './retries.ts'
 import type { Assignment, Connection, Roll, RollMode } from './states.ts'
 
 /** One move of one region of the machine. */
@@ -49,6 +51,12 @@ export interface DeviceAgentEvents {
   retired: [{ readonly generation: number }]
   /** Anything that failed, whether or not it is tried again. */
   problem: [{ readonly error: LeafkeeperError; readonly during: Effect['kind'] | 'journal' }]
+  /** What failed is tried again. */
+  retry: [Retry]
   /** The telemetry outbox has room again. */
   drain: []
+  /** A call to the token has ended. */
+  hsmCall: [HsmCall]
+  /** The agent was stopped, and has let go of the token and the state folder. */
+  stopped: []
 }

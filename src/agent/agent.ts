@@ -2,10 +2,12 @@ import { EventEmitter } from 'node:events'
 import { LeafkeeperError } from '../errors.ts'
 import type { KeyProtection, KeyStore, KeyType, StoredGeneration } from '../hsm/key-store.ts'
 import { openToken } from '../hsm/open-token.ts'
+import { timedKeyStore } from '../hsm/timed-key-store.ts'
 import type { HsmToken } from '../hsm/token.ts'
 import type { DeviceMessage } from '../hub/hub-transport.ts'
 import { Outbox } from '../hub/outbox.ts'
 import type { DeviceAgentEvents, RollReport } from './agent-events.ts'
+import { logAgent, logStartFailure } from './agent-log.ts'
 import { systemClock } from './clock.ts'
 import { activeGeneration, Credentials } from './credentials.ts'
 import type { FoundGeneration } from './events.ts'
@@ -74,6 +76,15 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
    * @throws LeafkeeperError `AGENT_CONFIG_INVALID`, `JOURNAL_*`, `STATE_FOLDER_IN_USE`, and `HSM_*` when the token cannot be used
    */
   static async start(options: DeviceAgentOptions): Promise<DeviceAgent> {
+    try {
+      return await DeviceAgent.#start(options)
+    } catch (error) {
+      if (options.logger !== undefined) logStartFailure(options.logger, options.registrationId, error)
+      throw error
+    }
+  }
+
+  static async #start(options: DeviceAgentOptions): Promise<DeviceAgent> {
     requireRegistrationId(options.registrationId)
     if (options.provisioning === undefined && options.assignment === undefined)
       throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
@@ -99,7 +110,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
     super()
     const { hub, issuer, provisioning, stateFolder, clock = systemClock } = options
     const commonName = requireRegistrationId(options.registrationId)
-    const keyStore = token.keyStore(options.agentName ?? commonName)
+    const keyStore = timedKeyStore(token.keyStore(options.agentName ?? commonName), (call) =>
+      this.#tell('hsmCall', call),
+    )
     this.#keyStore = keyStore
     this.#options = options
     this.#policy = policy
@@ -142,6 +155,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       policy,
       commonName,
     )
+    if (options.logger !== undefined) logAgent(this, options.logger)
   }
 
   /** The machine's state after its last step; serialisable, without secrets. */
@@ -286,6 +300,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
         // Last, because the next agent may begin with this folder at once.
         await this.#journal.close()
         this.#releaseWaiting()
+        this.#tell('stopped')
       }
     }
   }

@@ -2,6 +2,7 @@ import { LeafkeeperError, type ErrorCode } from '../errors.ts'
 import type { Registration } from '../provisioning/provisioning-service.ts'
 import type { DeviceAgentEvents, RollReport } from './agent-events.ts'
 import type { Effect } from './effects.ts'
+import { retriesOf } from './retries.ts'
 import type { RollWaiters } from './roll-waiters.ts'
 import type { ObservedStep } from './runner.ts'
 import type { AgentState, CertificateFacts, RollPlan } from './states.ts'
@@ -62,6 +63,7 @@ export class Narrator {
     this.#tellConnection(step)
     this.#tellRoll(step)
     this.#tellRetired(step)
+    for (const retry of retriesOf(step)) this.#tell('retry', retry)
     this.#waiters.settle(step.after)
   }
 

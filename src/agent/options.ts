@@ -4,6 +4,7 @@ import type { HubTransport } from '../hub/hub-transport.ts'
 import type { OutboxOptions } from '../hub/outbox.ts'
 import type { Issuer } from '../issuer/issuer.ts'
 import type { ProvisioningService } from '../provisioning/provisioning-service.ts'
+import type { Logger } from '../log/logger.ts'
 import type { Clock } from './clock.ts'
 import type { MethodTable } from './methods.ts'
 import type { PolicyOptions } from './policy.ts'
@@ -35,6 +36,8 @@ export interface DeviceAgentOptions {
   readonly outbox?: OutboxOptions
   /** Direct methods of the application, by name; those of leafkeeper itself cannot be replaced. */
   readonly methods?: MethodTable
+  /** Gets a line for everything that happens, beginning with the start. */
+  readonly logger?: Logger
   /** For tests and simulations. */
   readonly clock?: Clock
   /** For tests and simulations: a random number from 0 up to, not including, 1. */

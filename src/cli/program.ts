@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { packageVersion } from '../package-version.ts'
 import { exitCodesInWords, exitTable } from './exit-codes.ts'
 import { journalCheck } from './journal-check.ts'
 import type { JournalOptions } from './journal-in-words.ts'
@@ -51,10 +51,4 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode : exitTable.usage.exitCode
     throw error
   }
-}
-
-/** Of the package that this file belongs to, compiled or not. */
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }

@@ -90,7 +90,10 @@ describe('what the agent tells', () => {
     const cause = new LeafkeeperError('HUB_CONNECTION_LOST', { reason: 'ECONNRESET' })
     machine.narrator.ended(cause)
     machine.disconnected()
-    expect(machine.news()).toEqual([['disconnected', cause]])
+    expect(machine.news()).toMatchObject([
+      ['disconnected', cause],
+      ['retry', { what: 'connection', code: 'HUB_CONNECTION_LOST' }],
+    ])
     expect(machine.narrator.lastError).toBe(cause)
     machine.wake().hubConnected()
     expect(machine.narrator.lastError).toBeNull()
