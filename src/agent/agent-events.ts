@@ -1,5 +1,6 @@
 import type { LeafkeeperError } from '../errors.ts'
 import type { HsmCall } from '../hsm/timed-key-store.ts'
+import type { KeyType } from '../hsm/key-store.ts'
 import type { Effect } from './effects.ts'
 import type { Retry } from './retries.ts'
 import type { Assignment, Connection, Roll, RollMode } from './states.ts'
@@ -13,6 +14,14 @@ export type Transition =
       readonly at: Date
     }
   | { readonly region: 'roll'; readonly from: Roll['phase']; readonly to: Roll['phase']; readonly at: Date }
+
+/** What a roll is asked to be. */
+export interface RollOptions {
+  /** `expiry` (default) keeps the old key for the overlap; `breach` destroys it as soon as the new one is in use. */
+  readonly mode?: Exclude<RollMode, 'bootstrap'>
+  /** Default: the agent's own. */
+  readonly keyType?: KeyType
+}
 
 /** What a roll came to, once a hub has accepted the new generation. */
 export interface RollReport {

@@ -1,38 +1,37 @@
 import { EventEmitter } from 'node:events'
 import { LeafkeeperError } from '../errors.ts'
-import type { KeyProtection, KeyStore, KeyType, StoredGeneration } from '../hsm/key-store.ts'
+import type { KeyProtection, KeyStore, StoredGeneration } from '../hsm/key-store.ts'
 import { openToken } from '../hsm/open-token.ts'
 import { timedKeyStore } from '../hsm/timed-key-store.ts'
 import type { HsmToken } from '../hsm/token.ts'
 import type { DeviceMessage } from '../hub/hub-transport.ts'
 import { Outbox } from '../hub/outbox.ts'
-import type { DeviceAgentEvents, RollReport } from './agent-events.ts'
+import type { DeviceAgentEvents, RollOptions, RollReport } from './agent-events.ts'
 import { logAgent, logStartFailure } from './agent-log.ts'
+import {
+  CertificateExchange,
+  certificateFacts,
+  type InstalledCertificate,
+  type PendingRequest,
+} from './certificate-exchange.ts'
 import { systemClock } from './clock.ts'
 import { activeGeneration, Credentials } from './credentials.ts'
 import type { FoundGeneration } from './events.ts'
 import { lockFolder } from './folder-lock.ts'
 import { HubLink } from './hub-link.ts'
 import { fileJournal, memoryJournal, type Journal } from './journal.ts'
+import { ManualPipeline } from './manual-pipeline.ts'
 import { agentMethods } from './methods.ts'
 import { Narrator, type Tell } from './narrator.ts'
 import type { DeviceAgentOptions } from './options.ts'
-import { certificateFacts, Performer } from './performer.ts'
+import { Performer } from './performer.ts'
 import { completePolicy } from './policy.ts'
 import { requireRegistrationId } from './registration-id.ts'
 import { RollWaiters } from './roll-waiters.ts'
 import { newRequestId, Runner, type ObservedStep } from './runner.ts'
 import type { AgentStatus } from './status.ts'
 import { nextOwnRoll } from './step-schedule.ts'
-import type { AgentState, Operation, Policy, RollMode } from './states.ts'
-
-/** What a roll is asked to be. */
-export interface RollOptions {
-  /** `expiry` (default) keeps the old key for the overlap; `breach` destroys it as soon as the new one is in use. */
-  readonly mode?: Exclude<RollMode, 'bootstrap'>
-  /** Default: the agent's own. */
-  readonly keyType?: KeyType
-}
+import type { AgentState, Operation, Policy, RollMode, RollWindow } from './states.ts'
 
 /**
  * Keeps one device connected to its hub with a key inside an HSM, and rolls its certificate.
@@ -59,6 +58,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
   readonly #token: HsmToken
   readonly #keyStore: KeyStore
   readonly #credentials: Credentials
+  readonly #manual: ManualPipeline
   readonly #outbox: Outbox
   readonly #link: HubLink
   readonly #narrator: Narrator
@@ -120,11 +120,21 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
     this.#credentials = new Credentials(keyStore, token.tls, commonName)
     this.#outbox = new Outbox({ ...options.outbox, onDrain: () => this.#tell('drain') })
     this.#narrator = new Narrator(this.#tell, this.#waiters, () => this.#link.lastBlackoutMs)
+    const exchange = new CertificateExchange({ commonName, keyStore, credentials: this.#credentials, clock })
+    this.#manual = new ManualPipeline({
+      exchange,
+      state: () => this.state,
+      isStopped: () => this.#stopped !== undefined,
+      obstacle: (mode) => this.rollObstacle(mode),
+      requestRoll: (request) => this.#requestRoll(newRequestId(), request),
+      nextStep: () => this.#nextStep(),
+      deliver: (delivery) => this.#runner.dispatch({ kind: 'certificateDelivered', ...delivery }),
+    })
     this.#link = new HubLink({
       hub,
       outbox: this.#outbox,
       credentials: this.#credentials,
-      onMethod: agentMethods(this, options.methods ?? {}),
+      onMethod: agentMethods(this, this.#manual, options.methods ?? {}),
       apiVersion: issuer?.hubApiVersion,
       ended: (operation, error) => this.#connectionEnded(operation, error),
     })
@@ -132,6 +142,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       commonName,
       keyStore,
       credentials: this.#credentials,
+      exchange,
       issuer,
       provisioning,
       link: this.#link,
@@ -179,7 +190,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       if (this.#stopped !== undefined) throw new LeafkeeperError('AGENT_STOPPED')
       if (this.state.connection.phase === 'halted')
         throw this.#narrator.lastError ?? new LeafkeeperError(this.state.connection.code)
-      await new Promise<void>((resolve) => this.#awaitingStep.push(resolve))
+      await this.#nextStep()
     }
   }
 
@@ -207,11 +218,57 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
     return requestId
   }
 
+  /**
+   * Begins a roll within a window rather than now: when in it, the certificate's thumbprint decides. A window of the
+   * twin that is named later takes its place.
+   *
+   * @throws LeafkeeperError `AGENT_STATE_INVALID` where the agent is stopped or has no issuer
+   */
+  rollWithin({ start, end, mode = 'expiry' }: { start: Date; end: Date; mode?: RollWindow['mode'] }): void {
+    const never = this.#neverRolls()
+    if (never !== undefined) throw new LeafkeeperError('AGENT_STATE_INVALID', { message: never })
+    const window = { start: start.getTime(), end: end.getTime(), mode, source: 'method' } as const
+    void this.#runner.dispatch({ kind: 'rollWindowNamed', window })
+  }
+
+  /**
+   * The request for the next certificate. Begins a roll where none is under way, and waits until its key is made; the
+   * same roll answers again as often as it is asked, with the same key.
+   *
+   * @throws LeafkeeperError `AGENT_STATE_INVALID` where a roll is further on, or cannot begin; `HSM_*`
+   * @example
+   * ```ts
+   * const { csr } = await agent.createCertificateRequest()
+   * await agent.installCertificate(await signedBy(authority, csr))
+   * ```
+   */
+  createCertificateRequest(options: RollOptions = {}): Promise<PendingRequest> {
+    return this.#manual.request(options)
+  }
+
+  /**
+   * Takes the chain for the request that the agent waits with, whatever its issuer is doing. It is checked first, as
+   * if the issuer had answered; a wrong one changes nothing. Resolves once the roll goes on with it.
+   *
+   * @param chain PEM, leaf first; or a certs-only PKCS#7 message
+   * @throws LeafkeeperError `CERT_*` that says what is wrong with it, `AGENT_STATE_INVALID` where nothing is waited for
+   */
+  async installCertificate(chain: string): Promise<InstalledCertificate> {
+    const delivery = await this.#manual.check(chain)
+    await this.#manual.take(delivery)
+    const { generation, certificate } = delivery
+    return { generation, thumbprint: certificate.thumbprint, notAfter: new Date(certificate.notAfter) }
+  }
+
+  #nextStep(): Promise<void> {
+    return new Promise<void>((resolve) => this.#awaitingStep.push(resolve))
+  }
+
   /** Says why a roll cannot begin now; `undefined` when it can. */
   rollObstacle(mode: Exclude<RollMode, 'bootstrap'>): string | undefined {
-    const { roll, running } = this.state
-    if (!running || this.#stopped !== undefined) return 'The agent is stopped.'
-    if (this.#options.issuer === undefined) return 'The agent was started without an issuer.'
+    const { roll } = this.state
+    const never = this.#neverRolls()
+    if (never !== undefined) return never
     if (this.state.active === null) return 'The device has no certificate yet.'
     if (roll.phase === 'idle') return undefined
     const queued =
@@ -220,6 +277,11 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
     if (roll.phase === 'retiring' || roll.phase === 'failed') return undefined
     if (mode === 'breach' && roll.plan.mode !== 'breach') return undefined
     return `A roll for ${roll.plan.mode} is already ${roll.phase}.`
+  }
+
+  #neverRolls(): string | undefined {
+    if (!this.state.running || this.#stopped !== undefined) return 'The agent is stopped.'
+    return this.#options.issuer === undefined ? 'The agent was started without an issuer.' : undefined
   }
 
   /** Registers with DPS again: with the staged generation where there is one, otherwise with the active one. */

@@ -49,7 +49,7 @@ export type Occurrence =
       readonly requestId: string
     }
   | { readonly kind: 'reprovisionRequested' }
-  /** The cloud has named when to roll, or has taken that back. The same window again changes nothing. */
+  /** The cloud has named when to roll, or its twin has no window any more. The same window again changes nothing. */
   | { readonly kind: 'rollWindowNamed'; readonly window: RollWindow | null }
   // Results of effects
   | {
@@ -69,6 +69,13 @@ export type Occurrence =
       readonly operation: Operation
       readonly ticket: string
       readonly retryAfterMs: number
+    }
+  /** A chain was brought to the agent, whatever its issuer is doing; it was checked as one that was asked for. */
+  | {
+      readonly kind: 'certificateDelivered'
+      readonly generation: number
+      readonly chain: string
+      readonly certificate: CertificateFacts
     }
   | { readonly kind: 'certificateStored'; readonly operation: Operation }
   | { readonly kind: 'registered'; readonly operation: Operation; readonly assignment: Assignment }

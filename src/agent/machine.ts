@@ -9,7 +9,7 @@ import {
 import { begin, change, shutsToken, type Draft } from './step-draft.ts'
 import { ownRollDeadline, planOwnRoll } from './step-ownroll.ts'
 import { retryAt } from './step-retry.ts'
-import { absorbRollEvent, planRoll, requestRoll, rollDeadline } from './step-roll.ts'
+import { absorbDelivery, absorbRollEvent, planRoll, requestRoll, rollDeadline } from './step-roll.ts'
 import { startUp } from './step-start.ts'
 import { afterClockChange } from './step-clock.ts'
 import type { AgentState, Destruction, Instant, Policy, RollWindow } from './states.ts'
@@ -99,6 +99,8 @@ function absorb(draft: Draft, event: Exclude<AgentEvent, { kind: 'started' | 'jo
       if (absorbRollEvent(draft, event)) return
       absorbConnectionEvent(draft, event)
       return
+    case 'certificateDelivered':
+      return absorbDelivery(draft, event)
     case 'keyGenerated':
     case 'certificateIssued':
     case 'certificatePending':
@@ -156,12 +158,9 @@ function requestReprovisioning(draft: Draft): void {
 /** The cloud repeats itself at every connection: a window that is known keeps what became of it. */
 function absorbWindow(draft: Draft, window: RollWindow | null): void {
   const known = draft.state.rollWindow
-  const same =
-    window === null
-      ? known === null
-      : known?.start === window.start && known.end === window.end && known.mode === window.mode
-  if (same) return
-  change(draft, { rollWindow: window === null ? null : { ...window, served: false } })
+  if (window === null) return known?.source === 'twin' ? change(draft, { rollWindow: null }) : undefined
+  const same = known?.start === window.start && known.end === window.end && known.mode === window.mode
+  if (!same) change(draft, { rollWindow: { ...window, served: false } })
 }
 
 // Destroying what is no longer wanted: never the active generation, never one that a roll works on, one at a time.

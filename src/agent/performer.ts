@@ -1,12 +1,9 @@
-import { checkIssuedChain } from '../certificate/check-issued-chain.ts'
-import { parseCertificate, readCertificate } from '../certificate/read-certificate.ts'
-import { createCertificateRequest } from '../certificate/request.ts'
-import type { DeviceId, KeyId, Pem, Thumbprint } from '../brands.ts'
+import type { DeviceId, KeyId, Pem } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
 import type { KeyStore } from '../hsm/key-store.ts'
-import { certificatesInPem } from '../hsm/pem.ts'
 import type { Issuer } from '../issuer/issuer.ts'
 import type { ProvisioningService, Registration } from '../provisioning/provisioning-service.ts'
+import type { CertificateExchange } from './certificate-exchange.ts'
 import type { Clock } from './clock.ts'
 import type { Credentials } from './credentials.ts'
 import type { Effect } from './effects.ts'
@@ -15,13 +12,14 @@ import { asLeafkeeperError, durationOr, failureOf } from './failures.ts'
 import { settledUnless } from './settled-unless.ts'
 import { timeLimit } from './time-limit.ts'
 import type { HubLink } from './hub-link.ts'
-import type { AgentState, CertificateFacts } from './states.ts'
+import type { AgentState } from './states.ts'
 
 /** What performing effects needs from outside. */
 export interface PerformerParts {
   readonly commonName: DeviceId
   readonly keyStore: KeyStore
   readonly credentials: Credentials
+  readonly exchange: CertificateExchange
   readonly issuer: Issuer | undefined
   readonly provisioning: ProvisioningService | undefined
   readonly link: HubLink
@@ -111,16 +109,13 @@ export class Performer {
   }
 
   async #requestCertificate(effect: EffectOf<'requestCertificate'>, state: AgentState): Promise<Occurrence> {
-    const { issuer, keyStore, credentials, commonName, signal, clock } = this.#parts
+    const { issuer, exchange, commonName, signal, clock } = this.#parts
     const { operation, ticket } = effect
     if (issuer === undefined)
       throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
         message: 'Expected an issuer for a new certificate; the agent was started without one.',
       })
-    const { keyId } = await credentials.stored(effect.generation)
-    const signer = await keyStore.signer(keyId)
-    const active = effect.model === null ? undefined : await credentials.chain(effect.model)
-    const csr = await createCertificateRequest({ signer, subject: active ?? { commonName } })
+    const csr = await exchange.request(effect.generation, effect.model)
     const limit = timeLimit(signal, clock, issuerTimeoutMs, () => noAnswerFrom(issuer))
     const { requestId, reason } = effect
     const hub = this.#parts.link.credentials
@@ -133,17 +128,8 @@ export class Performer {
       const retryAfterMs = durationOr(answer.retryAfterMs, pendingRetryMs)
       return { kind: 'certificatePending', operation, ticket: answer.ticket, retryAfterMs }
     }
-    const inUse = state.generations.flatMap((g) =>
-      g.certificate === null ? [] : [g.certificate.thumbprint as Thumbprint],
-    )
-    const chain = checkIssuedChain({
-      chain: answer.chain,
-      publicKey: signer.publicKey,
-      commonName,
-      now: clock.now(),
-      thumbprintsInUse: inUse,
-    })
-    return { kind: 'certificateIssued', operation, chain, certificate: certificateFacts(chain) }
+    const issued = await exchange.check(answer.chain, effect.generation, state)
+    return { kind: 'certificateIssued', operation, ...issued }
   }
 
   async #storeCertificate(effect: EffectOf<'storeCertificate'>): Promise<Occurrence> {
@@ -187,22 +173,4 @@ function ticketTooLong({ name }: Issuer, ticket: string): LeafkeeperError {
   return new LeafkeeperError('ISSUER_UNAVAILABLE', {
     message: `The issuer "${name}" answered with a ticket of ${ticket.length} characters; expected at most ${longestTicket}.`,
   })
-}
-
-/** The earliest end of validity in a chain. */
-function firstExpiry(chain: Pem): number {
-  return Math.min(...certificatesInPem(chain).map((der) => parseCertificate(der).notAfter.getTime()))
-}
-
-/** What the machine needs to know of the leaf of a chain. */
-export function certificateFacts(chain: Pem): CertificateFacts {
-  const { commonName, thumbprint, notBefore, notAfter } = readCertificate(chain)
-  const chainNotAfter = firstExpiry(chain)
-  return {
-    commonName: commonName ?? '',
-    thumbprint,
-    notBefore: notBefore.getTime(),
-    notAfter: notAfter.getTime(),
-    ...(chainNotAfter < notAfter.getTime() ? { chainNotAfter } : {}),
-  }
 }

@@ -224,6 +224,8 @@ export interface RollWindow {
   /** Not before `start`. */
   readonly end: Instant
   readonly mode: Exclude<RollMode, 'bootstrap'>
+  /** How it was named: a twin that has none any more takes back only its own. */
+  readonly source: 'twin' | 'method'
 }
 
 /** The numbers the machine decides by. */

@@ -95,6 +95,16 @@ export function absorbRollEvent(draft: Draft, event: AgentEvent): boolean {
   }
 }
 
+/** A chain was brought for the generation that waits for one: what its issuer answers later comes too late. */
+export function absorbDelivery(
+  draft: Draft,
+  delivery: Extract<AgentEvent, { kind: 'certificateDelivered' }>,
+): void {
+  const { roll } = draft.state
+  if (roll.phase !== 'requesting' || roll.plan.generation !== delivery.generation) return
+  certificateIssued(draft, roll.plan, delivery.chain, delivery.certificate)
+}
+
 /** Begins whatever the roll is due for. */
 export function planRoll(draft: Draft): void {
   const { roll } = draft.state

@@ -258,6 +258,7 @@ describe('a window that the cloud names', () => {
     start: born + 10 * day,
     end: born + 12 * day,
     mode: 'expiry',
+    source: 'twin',
     ...part,
   })
   const named = (machine: DrivenMachine, value: RollWindow | null): DrivenMachine =>
@@ -325,6 +326,11 @@ describe('a window that the cloud names', () => {
   it('can be taken back', () => {
     const machine = named(named(inside(thumbprints.none), window()), null)
     expect(nextOwnRoll(machine.state)?.because).toBe('schedule')
+  })
+
+  it('that a method named stays although the twin has none', () => {
+    const machine = named(named(inside(thumbprints.none), window({ source: 'method' })), null)
+    expect(nextOwnRoll(machine.state)?.because).toBe('window')
   })
 
   it('is kept over a restart', () => {
