@@ -49,6 +49,8 @@ export function step(
   else if (event.kind === 'journalChecked') change(draft, { journalWritable: event.writable })
   else if (before.running) absorb(draft, event)
   else absorbWhileStopped(draft, event)
+  // The event that could not be recorded follows: it may say that what is due must not begin.
+  if (event.kind === 'journalChecked' && !event.writable) return { state: draft.state, effects: [] }
   if (draft.state.running) plan(draft)
   scheduleWake(draft, event.kind === 'woken')
   return { state: draft.state, effects: draft.effects }

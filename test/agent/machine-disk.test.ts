@@ -67,6 +67,17 @@ describe('on a disk that takes no records the machine', () => {
     expect(machine.take('generateKey').generation).toBe(2)
   })
 
+  it('begins nothing until it has heard the event that could not be recorded', () => {
+    const machine = connected().disconnected()
+    const { wakeAt } = machine.state
+    if (wakeAt === null) throw new Error('nothing is due')
+    machine.at = wakeAt
+    machine.send({ kind: 'journalChecked', writable: false })
+    expect(machine.effects).toEqual([])
+    // The timer still rings, and then the connection is made.
+    expect(machine.wake().open).toMatchObject([{ kind: 'connectHub', generation: 1 }])
+  })
+
   it('does not take a refused generation for one that may leave', () => {
     const machine = switching().send({ kind: 'journalChecked', writable: false })
     machine.fails('connectHub', failure('HUB_UNAUTHORIZED'))
