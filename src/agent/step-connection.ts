@@ -192,7 +192,7 @@ function acceptedBy(
 function absorbLost(draft: Draft, operation: number, failure: Failure): void {
   const { connection, roll, policy } = draft.state
   if (connection.phase !== 'connected' || connection.operation !== operation) return
-  const attempt = draft.at - connection.since >= policy.stableAfterMs ? 0 : connection.attempt + 1
+  const attempt = isStable(draft, connection) ? 0 : connection.attempt + 1
   const forRoll = roll.phase === 'proving' || roll.phase === 'switching'
   const until = forRoll ? draft.at + policy.switchGraceMs : retryAt(draft, failure, attempt, 'lost')
   const { registering, generation } = connection
@@ -215,6 +215,11 @@ function absorbLost(draft: Draft, operation: number, failure: Failure): void {
     reprovisionWanted: draft.state.reprovisionWanted || registering !== null,
     connection: { phase: 'waiting', until, next, attempt, code: failure.code, forRoll },
   })
+}
+
+/** What failed before a connection that lasted is forgotten. */
+function isStable({ at, state: { policy } }: Draft, { since }: Connected): boolean {
+  return at - since >= policy.stableAfterMs
 }
 
 function absorbFailed(draft: Draft, operation: number, failure: Failure): void {
@@ -242,9 +247,10 @@ function absorbFailed(draft: Draft, operation: number, failure: Failure): void {
 function moveFailed(draft: Draft, connection: Connected, failure: Failure): void {
   if (draft.state.tokenShut !== null) return change(draft, { connection: { ...connection, moving: null } })
   draft.effects.push({ kind: 'closeConnection', operation: connection.operation })
-  const until = retryAt(draft, failure, connection.attempt)
+  const attempt = isStable(draft, connection) ? 0 : connection.attempt
+  const until = retryAt(draft, failure, attempt)
   const next = failure.code === 'HUB_UNAUTHORIZED' ? 'register' : 'connect'
-  wait(draft, { until, next, attempt: connection.attempt + 1, code: failure.code })
+  wait(draft, { until, next, attempt: attempt + 1, code: failure.code })
 }
 
 function connectFailed(draft: Draft, connection: Connecting, failure: Failure): void {

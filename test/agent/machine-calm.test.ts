@@ -4,8 +4,16 @@ import { defaultPolicy } from '../../src/agent/policy.ts'
 import { scheduleOf } from '../../src/agent/step-retry.ts'
 import type { Policy, ScheduleName } from '../../src/agent/states.ts'
 import { errorTable, type ErrorCode } from '../../src/error-table.ts'
-import { dpsPolicy, DrivenMachine, facts, failure } from '../support/machine.ts'
-import { dpsRefuses, network, proving, requesting, steady, unauthorized } from '../support/machine-stages.ts'
+import { dpsPolicy, DrivenMachine, facts, failure, hubB } from '../support/machine.ts'
+import {
+  connected,
+  dpsRefuses,
+  network,
+  proving,
+  requesting,
+  steady,
+  unauthorized,
+} from '../support/machine-stages.ts'
 
 const day = 24 * 60 * 60 * 1_000
 const longAsked = 400 * day
@@ -241,6 +249,16 @@ describe('unauthorized that comes and goes', () => {
     machine.at += dpsPolicy.stableAfterMs
     machine.disconnected().wake().fails('connectHub', unauthorized)
     expect(wait(machine)).toBe(5_500)
+  })
+
+  it('what failed before a connection that lasted does not count when the device is moved to another hub', () => {
+    const machine = connected().disconnected().wake()
+    for (let failed = 0; failed < 5; failed += 1) machine.fails('connectHub', network).wake()
+    machine.hubConnected()
+    machine.at += dpsPolicy.stableAfterMs
+    machine.send({ kind: 'reprovisionRequested' }).registered(hubB)
+    machine.fails('connectHub', network)
+    expect(wait(machine)).toBeLessThanOrEqual(dpsPolicy.retry.baseMs)
   })
 })
 
