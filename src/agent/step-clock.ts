@@ -6,7 +6,7 @@ import type { AgentState, Connection, Instant, Roll } from './states.ts'
  * deadlines due, which is safe.
  */
 export function afterClockChange(state: AgentState, now: Instant): AgentState {
-  const back = state.lastAt === null ? 0 : Math.max(0, state.lastAt - now)
+  const back = Math.max(0, (state.lastAt ?? now) - now)
   if (back === 0) return state.lastAt === now ? state : { ...state, lastAt: now }
   const { destruction, wakeAt, lastRollAt } = state
   return {

@@ -182,38 +182,6 @@ describe('a hub that refuses what DPS vouches for', () => {
   })
 })
 
-describe('the clock', () => {
-  it('may be set back: what was due in a second is still due in a second', () => {
-    const machine = connected().disconnected().wake().fails('connectHub', network)
-    const delay = (machine.state.wakeAt ?? 0) - machine.at
-    machine.at -= 365 * 24 * 60 * 60 * 1_000
-    machine.send({ kind: 'woken' })
-    expect((machine.state.wakeAt ?? 0) - machine.at).toBe(delay)
-    expect(machine.wake().open).toMatchObject([{ kind: 'connectHub' }])
-  })
-
-  it('may be set forward: what waits is due', () => {
-    const machine = connected().disconnected().wake().fails('connectHub', network)
-    machine.at += 10 * 365 * 24 * 60 * 60 * 1_000
-    expect(machine.send({ kind: 'woken' }).open).toMatchObject([{ kind: 'connectHub' }])
-  })
-
-  it.each([
-    ['a pending request', (): DrivenMachine => pending()],
-    ['a staged generation', (): DrivenMachine => proving().fails('register', dpsRefuses)],
-    ['an overlap', (): DrivenMachine => proving().registered().hubConnected()],
-    ['a refused device', (): DrivenMachine => refused()],
-    ['a registration beside the connection', (): DrivenMachine => refreshing()],
-  ])('takes the deadline of %s with it', (_what, given) => {
-    const machine = given()
-    const delay = (machine.state.wakeAt ?? 0) - machine.at
-    expect(delay).toBeGreaterThan(0)
-    machine.at -= 1_000_000
-    machine.send({ kind: 'woken' })
-    expect((machine.state.wakeAt ?? 0) - machine.at).toBe(delay)
-  })
-})
-
 describe('a disk that refuses records', () => {
   it('holds back what a restart would have to know, and keeps the connection up', () => {
     const machine = connected().send({ kind: 'journalChecked', writable: false }).roll()
@@ -225,12 +193,6 @@ describe('a disk that refuses records', () => {
   })
 })
 
-function pending(): DrivenMachine {
-  const machine = connected().roll().generated()
-  const { operation } = machine.take('requestCertificate')
-  return machine.send({ kind: 'certificatePending', operation, ticket: 't', retryAfterMs: 5_000 })
-}
-
 function refused(): DrivenMachine {
   return connected()
     .disconnected()
@@ -238,8 +200,4 @@ function refused(): DrivenMachine {
     .fails('connectHub', unauthorized)
     .wake()
     .fails('register', dpsRefuses)
-}
-
-function refreshing(): DrivenMachine {
-  return connected().send({ kind: 'reprovisionRequested' }).fails('register', network)
 }
