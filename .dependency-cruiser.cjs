@@ -46,7 +46,8 @@ module.exports = {
       shared,
       '^src/(agent|provisioning|hub|issuer|certificate|hsm|transport|log)/',
     ]),
-    layer('cli-layer', '^src/cli/', [shared, '^src/(cli|agent|config)/']),
+    layer('metrics-layer', '^src/metrics/', [shared, '^src/(metrics|agent|hsm)/']),
+    layer('cli-layer', '^src/cli/', [shared, '^src/(cli|agent|config|log|metrics)/']),
     {
       name: 'cli-on-top',
       comment: 'A library does not reach into its own command line.',

@@ -32,6 +32,8 @@ export interface RollReport {
   readonly oldThumbprint: string | null
   readonly newThumbprint: string
   readonly notAfter: Date
+  /** From the start of the roll until the hub has accepted the new generation, in milliseconds. */
+  readonly durationMs: number
   /** How long the device had no usable hub connection during the switch, in milliseconds; `null` when it had none before. */
   readonly blackoutMs: number | null
 }

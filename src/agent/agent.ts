@@ -80,6 +80,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       return await DeviceAgent.#start(options)
     } catch (error) {
       if (options.logger !== undefined) logStartFailure(options.logger, options.registrationId, error)
+      options.metrics?.startFailed(options.registrationId, error)
       throw error
     }
   }
@@ -167,6 +168,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       commonName,
     )
     if (options.logger !== undefined) logAgent(this, options.logger)
+    options.metrics?.watch(this)
   }
 
   /** The machine's state after its last step; serialisable, without secrets. */

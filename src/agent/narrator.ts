@@ -118,7 +118,8 @@ export class Narrator {
     return known?.code === code ? known : new LeafkeeperError(code)
   }
 
-  #tellRolled(before: AgentState, { requestId, mode, generation }: RollPlan, after: AgentState): void {
+  #tellRolled(before: AgentState, plan: RollPlan, after: AgentState): void {
+    const { requestId, mode, generation, startedAt } = plan
     const facts = factsOf(after, generation)
     if (facts === undefined) return
     const report: RollReport = {
@@ -128,6 +129,8 @@ export class Narrator {
       oldThumbprint: before.active === null ? null : (factsOf(before, before.active)?.thumbprint ?? null),
       newThumbprint: facts.thumbprint,
       notAfter: new Date(facts.notAfter),
+      // The clock may have been set back meanwhile.
+      durationMs: Math.max(0, (after.lastAt ?? startedAt) - startedAt),
       blackoutMs: before.active === null ? null : this.#blackoutMs(),
     }
     this.#tell('rolled', report)

@@ -9,6 +9,13 @@ export interface ObservedAgent extends EventEmitter<DeviceAgentEvents> {
   status(): AgentStatus
 }
 
+/** Who is told of each agent that is started with it: metrics are. */
+export interface AgentWatcher {
+  /** Before the agent does anything. */
+  watch(agent: ObservedAgent): void
+  startFailed(registrationId: string, error: unknown): void
+}
+
 /** Listens to an event whose name is only known as one of many. */
 export function listenTo<Name extends keyof DeviceAgentEvents>(
   agent: ObservedAgent,

@@ -7,6 +7,7 @@ import type { ProvisioningService } from '../provisioning/provisioning-service.t
 import type { Logger } from '../log/logger.ts'
 import type { Clock } from './clock.ts'
 import type { MethodTable } from './methods.ts'
+import type { AgentWatcher } from './observed-agent.ts'
 import type { PolicyOptions } from './policy.ts'
 import type { Assignment } from './states.ts'
 
@@ -38,6 +39,8 @@ export interface DeviceAgentOptions {
   readonly methods?: MethodTable
   /** Gets a line for everything that happens, beginning with the start. */
   readonly logger?: Logger
+  /** Counts and measures; agents may share it. See `createMetrics`. */
+  readonly metrics?: AgentWatcher
   /** For tests and simulations. */
   readonly clock?: Clock
   /** For tests and simulations: a random number from 0 up to, not including, 1. */

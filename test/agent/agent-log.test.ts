@@ -41,7 +41,7 @@ describe('the log of an agent', () => {
     const staged = 'A new certificate is on the token and waits to be accepted.'
     const registered = 'DPS has assigned the device to a hub.'
     const rolled = 'The certificate is rolled.'
-    const roll = { requestId: anyText, notAfter: anyText }
+    const roll = { requestId: anyText, notAfter: anyText, durationMs: anyDuration }
     expect(story(everyLine)).toEqual([
       of('started', 'info', 'The agent starts.', {
         version: expect.stringMatching(/^\d+\.\d+\.\d+/) as unknown,

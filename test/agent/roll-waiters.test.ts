@@ -11,6 +11,7 @@ const report: RollReport = {
   oldThumbprint: 'A',
   newThumbprint: 'B',
   notAfter: new Date(0),
+  durationMs: 2,
   blackoutMs: 1,
 }
 const idle = new DrivenMachine().bootstrapped()
