@@ -175,6 +175,14 @@ export const errorTable = {
   HUB_UNAVAILABLE: transient('The hub reported a failure of its own.', 'It is tried again.'),
   HUB_REFUSED: fatal('The hub refused the connection.', 'See the reason in the message.'),
   HUB_CONNECTION_LOST: transient('The connection to the hub ended.', 'It is opened again by itself.'),
+  TWIN_UNAVAILABLE: transient(
+    'The device twin could not be read or written.',
+    'It is tried again, and the connection serves without it. A hub of the basic tier has no twins: start with twin: false.',
+  ),
+  TWIN_INVALID: fatal(
+    'A desired property of the device twin is not valid.',
+    'Correct the property that the message names; what was wanted before stays.',
+  ),
   // Outbox
   OUTBOX_FULL: transient(
     'The telemetry outbox is full.',

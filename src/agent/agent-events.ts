@@ -61,7 +61,7 @@ export interface DeviceAgentEvents {
   /** An old or unwanted generation has left the token. */
   retired: [{ readonly generation: number }]
   /** Anything that failed, whether or not it is tried again. */
-  problem: [{ readonly error: LeafkeeperError; readonly during: Effect['kind'] | 'journal' }]
+  problem: [{ readonly error: LeafkeeperError; readonly during: Effect['kind'] | 'journal' | 'twin' }]
   /** What failed is tried again. */
   retry: [Retry]
   /** The telemetry outbox has room again. */

@@ -1,10 +1,13 @@
 import { EventEmitter } from 'node:events'
+import { readCertificate } from '../certificate/read-certificate.ts'
 import { LeafkeeperError } from '../errors.ts'
 import type { KeyProtection, KeyStore, StoredGeneration } from '../hsm/key-store.ts'
 import { openToken } from '../hsm/open-token.ts'
 import { timedKeyStore } from '../hsm/timed-key-store.ts'
 import type { HsmToken } from '../hsm/token.ts'
 import type { DeviceMessage } from '../hub/hub-transport.ts'
+import type { TwinProperties } from '../twin-channel.ts'
+import { packageVersion } from '../package-version.ts'
 import { Outbox } from '../hub/outbox.ts'
 import type { DeviceAgentEvents, RollOptions, RollReport } from './agent-events.ts'
 import { logAgent, logStartFailure } from './agent-log.ts'
@@ -30,6 +33,8 @@ import { requireRegistrationId } from './registration-id.ts'
 import { RollWaiters } from './roll-waiters.ts'
 import { newRequestId, Runner, type ObservedStep } from './runner.ts'
 import type { AgentStatus } from './status.ts'
+import { TwinLink } from './twin-link.ts'
+import { twinReport } from './twin-report.ts'
 import { nextOwnRoll } from './step-schedule.ts'
 import type { AgentState, Operation, Policy, RollMode, RollWindow } from './states.ts'
 
@@ -64,6 +69,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
   readonly #narrator: Narrator
   readonly #runner: Runner
   readonly #journal: Journal
+  readonly #twin: TwinLink | undefined
   readonly #waiters = new RollWaiters()
   readonly #abort = new AbortController()
   readonly #awaitingStep: (() => void)[] = []
@@ -139,6 +145,13 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
       apiVersion: issuer?.hubApiVersion,
       ended: (operation, error) => this.#connectionEnded(operation, error),
     })
+    if (options.twin !== false)
+      this.#twin = new TwinLink({
+        clock,
+        report: () => this.#twinReport(),
+        onWindow: (window) => void this.#runner.dispatch({ kind: 'rollWindowNamed', window }),
+        problem: (error) => this.#narrator.twinFailed(error),
+      })
     const performer = new Performer({
       commonName,
       keyStore,
@@ -394,7 +407,21 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
     this.#narrator.observe(step)
     const { phase } = step.after.roll
     if (phase !== 'proving' && phase !== 'switching') this.#link.discardPrepared()
+    this.#twin?.attach(step.after.connection.phase === 'connected' ? this.#link.twin : undefined)
+    this.#twin?.refresh()
     this.#releaseWaiting()
+  }
+
+  #twinReport(): TwinProperties {
+    const { state } = this
+    const chain = state.active === null ? undefined : this.#credentials.known(state.active)?.chain
+    return twinReport({
+      version: packageVersion(),
+      status: this.status(),
+      state,
+      certificate: chain === undefined ? undefined : readCertificate(chain),
+      lastRoll: this.#narrator.lastRoll,
+    })
   }
 
   #releaseWaiting(): void {

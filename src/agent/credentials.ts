@@ -45,6 +45,11 @@ export class Credentials {
     this.#stored.delete(number)
   }
 
+  /** The generation as the token was seen to have it last. */
+  known(number: number): StoredGeneration | undefined {
+    return this.#stored.get(number)
+  }
+
   /** The generation as the token has it. */
   async stored(number: number): Promise<StoredGeneration> {
     const known = this.#stored.get(number) ?? (await this.refresh()).find((g) => g.number === number)

@@ -7,6 +7,7 @@ import type {
   PreparedHubConnection,
 } from '../hub/hub-transport.ts'
 import type { Outbox } from '../hub/outbox.ts'
+import type { TwinChannel } from '../twin-channel.ts'
 import type { Credentials } from './credentials.ts'
 import type { Assignment, Operation } from './states.ts'
 import type { DeviceId } from '../brands.ts'
@@ -57,6 +58,11 @@ export class HubLink {
   /** How an issuer asks the hub, on the newest connection; `undefined` while there is none. */
   get credentials(): CredentialChannel | undefined {
     return [...this.#open.values()].at(-1)?.credentials
+  }
+
+  /** The device's twin, on the newest connection. */
+  get twin(): TwinChannel | undefined {
+    return [...this.#open.values()].at(-1)?.twin
   }
 
   /** Opens TCP and TLS ahead of time. A failure shows when the connection is wanted. */

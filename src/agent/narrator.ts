@@ -5,13 +5,22 @@ import type { Effect } from './effects.ts'
 import { retriesOf } from './retries.ts'
 import type { RollWaiters } from './roll-waiters.ts'
 import type { ObservedStep } from './runner.ts'
-import type { AgentState, CertificateFacts, RollPlan } from './states.ts'
+import type { AgentState, CertificateFacts, Instant, RollMode, RollPlan } from './states.ts'
 
 /** Emits one event of the agent. */
 export type Tell = <Name extends keyof DeviceAgentEvents>(
   name: Name,
   ...args: DeviceAgentEvents[Name]
 ) => void
+
+/** How a roll ended. */
+export interface LastRoll {
+  readonly at: Instant
+  readonly generation: number
+  readonly mode: RollMode
+  readonly result: 'rolled' | 'failed'
+  readonly code: ErrorCode | null
+}
 
 /** Turns the steps of the machine into the events that users listen to. */
 export class Narrator {
@@ -20,6 +29,7 @@ export class Narrator {
   readonly #blackoutMs: () => number | null
   #lastError: LeafkeeperError | null = null
   #lastEnd: LeafkeeperError | null = null
+  #lastRoll: LastRoll | null = null
   /** What the token was shut for, which a halt is told with; by then other things may have failed. */
   #tokenShut: LeafkeeperError | null = null
 
@@ -27,6 +37,11 @@ export class Narrator {
     this.#tell = tell
     this.#waiters = waiters
     this.#blackoutMs = blackoutMs
+  }
+
+  /** What became of the last roll of this process. */
+  get lastRoll(): LastRoll | null {
+    return this.#lastRoll
   }
 
   /** The last thing that failed since the connection came up. */
@@ -43,6 +58,11 @@ export class Narrator {
   journalFailed(error: LeafkeeperError): void {
     this.#lastError = error
     this.#tell('problem', { error, during: 'journal' })
+  }
+
+  /** The device is as well without its twin, so this is not what ails it. */
+  twinFailed(error: LeafkeeperError): void {
+    this.#tell('problem', { error, during: 'twin' })
   }
 
   /** A connection has ended; whether that leaves the device without one, the machine says. */
@@ -96,16 +116,20 @@ export class Narrator {
     })
   }
 
-  #tellRoll({ before, after }: ObservedStep): void {
+  #tellRoll({ before, after, event: { at } }: ObservedStep): void {
     const { roll } = after
     const { plan } = 'plan' in before.roll ? before.roll : { plan: undefined }
     const staged = plan === undefined ? undefined : factsOf(after, plan.generation)
     if (plan !== undefined && staged !== undefined && factsOf(before, plan.generation) === undefined)
       this.#tell('staged', { generation: plan.generation, thumbprint: staged.thumbprint })
     if (after.active !== null && after.active !== before.active && 'plan' in before.roll)
-      if (before.roll.plan.generation === after.active) this.#tellRolled(before, before.roll.plan, after)
+      if (before.roll.plan.generation === after.active) {
+        this.#lastRoll = endOf(before.roll.plan, at, null)
+        this.#tellRolled(before, before.roll.plan, after)
+      }
     if (roll.phase === 'failed' && before.roll.phase !== 'failed') {
       const { requestId } = roll.plan
+      this.#lastRoll = endOf(roll.plan, at, roll.code)
       const error = this.#lastWith(roll.code)
       this.#tell('rollFailed', { requestId, error })
       this.#waiters.reject(requestId, error)
@@ -147,4 +171,8 @@ export class Narrator {
 
 function factsOf(state: AgentState, generation: number): CertificateFacts | undefined {
   return state.generations.find((g) => g.number === generation)?.certificate ?? undefined
+}
+
+function endOf({ generation, mode }: RollPlan, at: Instant, code: ErrorCode | null): LastRoll {
+  return { at, generation, mode, result: code === null ? 'rolled' : 'failed', code }
 }

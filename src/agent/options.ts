@@ -37,6 +37,11 @@ export interface DeviceAgentOptions {
   readonly outbox?: OutboxOptions
   /** Direct methods of the application, by name; those of leafkeeper itself cannot be replaced. */
   readonly methods?: MethodTable
+  /**
+   * Whether the agent reports to the device's twin, under `leafkeeper`, and listens there for a window to roll in.
+   * Default true; a hub of the basic tier has no twins.
+   */
+  readonly twin?: boolean
   /** Gets a line for everything that happens, beginning with the start. */
   readonly logger?: Logger
   /** Counts and measures; agents may share it. See `createMetrics`. */

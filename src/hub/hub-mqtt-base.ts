@@ -2,6 +2,7 @@ import type { CredentialAnswer } from '../credential-channel.ts'
 import { GuardedMqttBase, type IncomingMessage } from '../transport/guarded-mqtt-base.ts'
 import type { MqttProvider } from '../transport/mqtt-provider.ts'
 import { readCredentialAnswer } from './credential-answer.ts'
+import { twinMessage } from './twin-message.ts'
 import { readMethodCall, type MethodCall } from './method-call.ts'
 
 /** Who takes what the hub sends. */
@@ -17,7 +18,7 @@ type Config = Parameters<GuardedMqttBase['connect']>[0]
  * answer a name nobody registered, it throws on a topic without a name, which ends the process, and it does not know
  * the credentials topics at all.
  *
- * It is shown no other message either: nothing else is subscribed to, but a session that the hub kept for another
+ * It is shown the twin's messages, and no others: nothing else is subscribed to, but a session that the hub kept for another
  * program of the same device may still bring some.
  */
 export class HubMqttBase extends GuardedMqttBase {
@@ -35,11 +36,12 @@ export class HubMqttBase extends GuardedMqttBase {
     super.connect(this.#apiVersion === undefined ? config : withApiVersion(config, this.#apiVersion), done)
   }
 
-  protected override admit(message: IncomingMessage): undefined {
+  protected override admit(message: IncomingMessage): IncomingMessage | undefined {
     const call = readMethodCall(message)
     const answer = readCredentialAnswer(message)
     if (call !== undefined) this.#handlers.onCall(call)
     if (answer !== undefined) this.#handlers.onCredentialAnswer(answer)
+    return twinMessage(message)
   }
 }
 

@@ -17,6 +17,7 @@ import type {
   PreparedHubConnection,
 } from './hub-transport.ts'
 import { answerTo, type MethodCall } from './method-call.ts'
+import { MqttTwin } from './mqtt-twin.ts'
 import { MqttHubConnection } from './mqtt-hub-connection.ts'
 
 const defaultAnswerTimeoutMs = 30_000
@@ -122,7 +123,11 @@ class PreparedMqttConnection implements PreparedHubConnection {
         // The client takes a refused subscription for a granted one.
         if (this.#stream.failure !== undefined) throw this.#stream.failure
       }
-      return new MqttHubConnection(this.#stream, this.#client, this.#credentials, this.#answerTimeoutMs)
+      const channels = {
+        credentials: this.#credentials,
+        twin: new MqttTwin(this.#stream, this.#transport, this.#answerTimeoutMs),
+      }
+      return new MqttHubConnection(this.#stream, this.#client, channels, this.#answerTimeoutMs)
     } catch (error) {
       this.#stream.discard()
       throw signal.aborted ? signal.reason : error

@@ -1,6 +1,7 @@
 import type { DeviceId } from '../brands.ts'
 import type { CredentialChannel } from '../credential-channel.ts'
 import type { LeafkeeperError } from '../errors.ts'
+import type { TwinChannel } from '../twin-channel.ts'
 import type { DeviceCredential } from '../transport/credential.ts'
 
 /** One telemetry message. */
@@ -38,6 +39,8 @@ export type MethodHandler = (request: MethodRequest) => MethodAnswer | Promise<M
 export interface HubConnection {
   /** Resolves when the hub has acknowledged the message (PUBACK). */
   send(message: DeviceMessage & { readonly messageId: string }): Promise<void>
+  /** The device's twin; left out by a transport that has none. */
+  readonly twin?: TwinChannel
   /** How an issuer asks the hub itself for certificates; left out by a transport that cannot. */
   readonly credentials?: CredentialChannel
   /** Resolves when the connection has ended: with the cause, or with `undefined` after `close()`. Never rejects. */

@@ -3,6 +3,7 @@ import type { CredentialChannel } from '../credential-channel.ts'
 import { LeafkeeperError, messageOf } from '../errors.ts'
 import type { SecureStream } from '../transport/secure-stream.ts'
 import { nameOf } from '../transport/service.ts'
+import type { TwinChannel } from '../twin-channel.ts'
 import type { DeviceMessage, HubConnection } from './hub-transport.ts'
 import { telemetryOf } from './telemetry-message.ts'
 
@@ -13,6 +14,7 @@ const refusedByClient = new Set(['MessageTooLargeError', 'ArgumentError', 'Forma
 export class MqttHubConnection implements HubConnection {
   readonly ended: Promise<LeafkeeperError | undefined>
   readonly credentials: CredentialChannel
+  readonly twin: TwinChannel
   readonly #stream: SecureStream
   readonly #client: azureDevice.Client
   readonly #answerTimeoutMs: number
@@ -22,12 +24,13 @@ export class MqttHubConnection implements HubConnection {
   constructor(
     stream: SecureStream,
     client: azureDevice.Client,
-    credentials: CredentialChannel,
+    { credentials, twin }: { readonly credentials: CredentialChannel; readonly twin: TwinChannel },
     answerTimeoutMs: number,
   ) {
     this.#stream = stream
     this.#client = client
     this.credentials = credentials
+    this.twin = twin
     this.#answerTimeoutMs = answerTimeoutMs
     this.ended = stream.ended.then((cause) => {
       const error = this.#lost(cause)
