@@ -1,7 +1,7 @@
 import { functionIssuer, systemClock, type Clock, type DeviceAgent, type IssueRequest } from 'leafkeeper'
 import { generateKeyFile, TestAuthority } from 'leafkeeper-sim'
 import { describe, expect, it } from 'vitest'
-import { createEnrollingWorld, next, rollPhase, type World } from '../support/world.ts'
+import { createEnrollingWorld, next, type World } from '../support/world.ts'
 
 type Answer = (world: World, request: IssueRequest) => Promise<string>
 
@@ -89,17 +89,18 @@ describe('an issuer that answers', () => {
   it('late, when the roll is over: the answer is of no interest', async () => {
     const { world, agent, answers } = await device('issuer-late')
     let answerLate: (chain: string) => void = () => undefined
-    let asked: IssueRequest | undefined
-    answers.push((_world, request) => {
-      asked = request
-      return new Promise((resolve) => (answerLate = resolve))
+    // The phase comes before the question: a breach between them would be what the issuer is asked for.
+    const asked = new Promise<IssueRequest>((resolve) => {
+      answers.push((_world, request) => {
+        resolve(request)
+        return new Promise((answer) => (answerLate = answer))
+      })
     })
     const overtaken = expect(agent.roll()).rejects.toMatchObject({ code: 'AGENT_STATE_INVALID' })
-    await rollPhase(agent, 'requesting')
+    const request = await asked
     const { newThumbprint, generation } = await agent.roll({ mode: 'breach' })
     await overtaken
-    if (asked === undefined) throw new Error('the issuer was not asked')
-    answerLate(await world.issue(asked))
+    answerLate(await world.issue(request))
     await agent.roll()
     expect(generation).toBe(3)
     expect(agent.status().active).toMatchObject({ generation: 4 })
