@@ -87,6 +87,46 @@ scenario(
       }
     })
 
+    it('has fifty devices roll within a window, each at an instant of its own', async () => {
+      const fleet = await createFleet(createAzure, 'r3w', { north: 50 })
+      const { azure } = fleet
+      const begun: number[] = []
+      const rolled = fleet.at('north').map(async (device) => {
+        const agent = fleet.agent(device)
+        agent.on('transition', ({ region, to, at }) => {
+          if (region === 'roll' && to === 'generating') begun.push(at.getTime())
+        })
+        const [report] = await next(agent, 'rolled')
+        return report
+      })
+
+      const jobId = randomUUID()
+      const start = Date.now() + 2_000
+      const lasts = 5_000
+      const window = { start: new Date(start).toISOString(), end: new Date(start + lasts).toISOString() }
+      const call = { methodName: 'rollCertificate', payload: { window }, responseTimeoutInSeconds: 30 }
+      await azure.jobs.scheduleDeviceMethod(jobId, fleet.condition('north'), call, new Date(), 300)
+      const reports = await Promise.all(rolled)
+
+      expect(new Set(reports.map(({ newThumbprint }) => newThumbprint)).size).toBe(50)
+      expect(begun).toHaveLength(50)
+      expect(Math.min(...begun)).toBeGreaterThanOrEqual(start)
+      // Fifty instants by chance: a fifth of the window without any of them happens once in 14,000 times for each.
+      const fifths = new Set(begun.map((at) => Math.min(4, Math.floor((5 * (at - start)) / lasts))))
+      expect(fifths.size).toBeGreaterThanOrEqual(4)
+      expect(await ended(azure, jobId)).toMatchObject({
+        status: 'completed',
+        deviceJobStatistics: { deviceCount: 50, succeededCount: 50, failedCount: 0 },
+      })
+      const results = await resultsOf(azure, jobId)
+      expect(results.map(({ deviceId }) => deviceId)).toEqual(fleet.at('north'))
+      for (const { outcome } of results)
+        expect(outcome?.deviceMethodResponse).toMatchObject({
+          status: 200,
+          payload: { accepted: true, window },
+        })
+    })
+
     it('tells of each device that could not be reached, and goes on with the others', async () => {
       const fleet = await createFleet(createAzure, 'r3c', { north: 3 })
       const { azure } = fleet
