@@ -1,5 +1,6 @@
 /** leafkeeper: keeps the leaf key of an Azure IoT device in its HSM, and its certificate fresh. */
 export { logAgent } from './agent/agent-log.ts'
+export type { AdoptOptions } from './agent/adoption.ts'
 export { DeviceAgent } from './agent/agent.ts'
 export type { InstalledCertificate, PendingRequest } from './agent/certificate-exchange.ts'
 export type { DeviceAgentEvents, RollOptions, RollReport, Transition } from './agent/agent-events.ts'

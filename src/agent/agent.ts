@@ -9,6 +9,7 @@ import type { DeviceMessage } from '../hub/hub-transport.ts'
 import type { TwinProperties } from '../twin-channel.ts'
 import { packageVersion } from '../package-version.ts'
 import { Outbox } from '../hub/outbox.ts'
+import { adopt } from './adoption.ts'
 import type { DeviceAgentEvents, RollOptions, RollReport } from './agent-events.ts'
 import { logAgent, logStartFailure } from './agent-log.ts'
 import {
@@ -350,6 +351,14 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
 
   async #begin(): Promise<void> {
     await this.#runner.restore()
+    if (this.#options.adopt !== undefined)
+      await adopt(this.#options.adopt, {
+        token: this.#token,
+        keyStore: this.#keyStore,
+        agentName: this.#options.agentName ?? this.#options.registrationId,
+        commonName: this.#options.registrationId,
+        number: this.state.nextGeneration,
+      })
     const found = await this.#credentials.refresh()
     const { issuer, keyType = 'EC-P256', assignment } = this.#options
     await this.#runner.dispatch({

@@ -5,6 +5,7 @@ import type { OutboxOptions } from '../hub/outbox.ts'
 import type { Issuer } from '../issuer/issuer.ts'
 import type { ProvisioningService } from '../provisioning/provisioning-service.ts'
 import type { Logger } from '../log/logger.ts'
+import type { AdoptOptions } from './adoption.ts'
 import type { Clock } from './clock.ts'
 import type { MethodTable } from './methods.ts'
 import type { AgentWatcher } from './observed-agent.ts'
@@ -22,6 +23,11 @@ export interface DeviceAgentOptions {
   readonly token: OpenTokenOptions
   /** The name of this agent's keys on the token. Default: the registration id. */
   readonly agentName?: string
+  /**
+   * A key pair that is on the token already and becomes the first generation, where the device has none. Its objects get
+   * the agent's label; it leaves the token when it is retired, like any other.
+   */
+  readonly adopt?: AdoptOptions
   /** The type of new keys. Default `EC-P256`. */
   readonly keyType?: KeyType
   /** DPS; without it, `assignment` names the hub. */

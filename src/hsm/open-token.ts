@@ -1,6 +1,7 @@
 import { realpathSync } from 'node:fs'
 import { LeafkeeperError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
+import { adoptKey } from './adopt-key.ts'
 import { EngineBinding } from './engine-binding.ts'
 import { findToken, type FoundToken, type TokenSelector } from './find-token.ts'
 import { ObjectIndex } from './object-index.ts'
@@ -138,6 +139,7 @@ function use(key: string, entry: Entry, module: Pkcs11Module): HsmToken {
           tls.forget(keyUri)
         },
       }),
+    adopt: (existing, adopter) => adoptKey({ connection, index }, existing, adopter),
     close: () => (ended ??= end()),
   }
 }

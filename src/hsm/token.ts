@@ -1,3 +1,4 @@
+import type { Adopter, ExistingKey } from './adopt-key.ts'
 import type { KeyStore, TokenDescription } from './key-store.ts'
 import type { TlsBinding } from './tls-binding.ts'
 
@@ -13,6 +14,13 @@ export interface HsmToken {
    * @throws LeafkeeperError `AGENT_CONFIG_INVALID`
    */
   keyStore(agentName: string): KeyStore
+  /**
+   * Makes a key pair that is on the token already a generation of an agent.
+   *
+   * @returns false where the token has no such key
+   * @throws LeafkeeperError `HSM_URI_INVALID`, `AGENT_CONFIG_INVALID`, `HSM_KEY_EXISTS`, `CERT_KEY_MISMATCH` ...
+   */
+  adopt(existing: ExistingKey, adopter: Adopter): Promise<boolean>
   /**
    * Ends this use; may be called twice. The last one to close the token waits for running calls, then logs out,
    * closes the sessions and, unless TLS used it, finalises the module.
