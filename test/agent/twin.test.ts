@@ -1,22 +1,7 @@
 import { X509Certificate } from 'node:crypto'
-import type { DeviceAgent } from 'leafkeeper'
 import { describe, expect, it } from 'vitest'
-import { createEnrollingWorld, next, rollPhase, type World } from '../support/world.ts'
-
-/** Resolves when the twin of the device says this. */
-async function twinSays(world: World, agent: DeviceAgent, expected: object): Promise<object> {
-  for (;;) {
-    const changed = new Promise<void>((resolve) => world.cloud.events.once('twinChanged', () => resolve()))
-    const hub = world.cloud.hub(agent.state.assignment?.hub ?? '')
-    const { leafkeeper = {} } = hub.twin(agent.state.commonName).reported as { leafkeeper?: object }
-    try {
-      expect(leafkeeper).toMatchObject(expected)
-      return leafkeeper
-    } catch {
-      await changed
-    }
-  }
-}
+import { twinSays } from '../support/twin.ts'
+import { createEnrollingWorld, next, rollPhase } from '../support/world.ts'
 
 describe("the device's twin", () => {
   it('says what the agent is, and what became of its roll', async () => {

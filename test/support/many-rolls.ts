@@ -3,6 +3,7 @@ import { functionIssuer } from 'leafkeeper'
 import { memoryInUse, type MemoryUse } from './memory.ts'
 import { Pkcs11Shim, withoutShim } from './pkcs11-shim.ts'
 import { temporaryFolder } from './temporary-folder.ts'
+import { twinSays } from './twin.ts'
 import { createWorld, next } from './world.ts'
 
 /** What the process and the token hold after so many rolls. */
@@ -48,6 +49,9 @@ export async function rollAgainAndAgain(rolls: number, sampleEvery: number): Pro
     await Promise.all([retired, sent])
     if (agent.status().active?.thumbprint !== newThumbprint) throw new Error(`Roll ${roll} came to nothing.`)
     if (roll % sampleEvery > 0) continue
+    // The last report to the twin has its answer before the message behind it has one.
+    await twinSays(world, agent, { roll: { phase: 'idle' }, certificate: { thumbprint: newThumbprint } })
+    await agent.send({ body: `message behind roll ${roll}` })
     for (const name of shim?.calls() ?? []) {
       if (name === 'C_OpenSession') sessions += 1
       if (name === 'C_CloseSession') sessions -= 1
