@@ -40,7 +40,7 @@ export const errorTable = {
   ),
   HSM_PIN_MISSING: fatal(
     'No PIN was found where the configuration says it is.',
-    'Put the PIN into the named file, environment variable or callback.',
+    'Put the PIN into the named file, environment variable, credential or callback.',
   ),
   HSM_PIN_INCORRECT: fatal(
     'The token refused the PIN.',
@@ -150,7 +150,7 @@ export const errorTable = {
   ),
   DPS_KEY_MISSING: fatal(
     'No symmetric key for the registration was found where the configuration says it is.',
-    'Put the key into the named file, environment variable or callback, in Base64 as DPS shows it.',
+    'Put the key into the named file, environment variable, credential or callback, in Base64 as DPS shows it.',
   ),
   DPS_NOT_FOUND: fatal(
     'DPS does not know the id scope, the registration or its operation.',

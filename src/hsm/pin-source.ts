@@ -1,16 +1,14 @@
 import { LeafkeeperError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
-import { readSecret } from '../secret-source.ts'
+import { readSecret, type NamedSecretSource } from '../secret-source.ts'
 import type { TokenDescription } from './key-store.ts'
 
 /**
- * Where the user PIN of a token comes from: a file (its first line), an environment variable, or a callback.
- * A PIN never comes from a command line, where every user of the machine can read it.
+ * Where the user PIN of a token comes from: a file (its first line), an environment variable, a credential of systemd,
+ * or a callback. A PIN never comes from a command line, where every user of the machine can read it.
  */
 export type PinSource =
-  | { readonly file: string }
-  | { readonly env: string }
-  | { readonly callback: (token: TokenDescription) => Secret | Promise<Secret> }
+  NamedSecretSource | { readonly callback: (token: TokenDescription) => Secret | Promise<Secret> }
 
 /**
  * Reads the PIN.

@@ -48,6 +48,14 @@ describe('a PIN is taken', () => {
         return { env: 'TEST_PIN' }
       },
     ],
+    [
+      'a credential of systemd',
+      (pin: string) => {
+        vi.stubEnv('CREDENTIALS_DIRECTORY', folder)
+        writeFileSync(join(folder, 'token-pin'), `${pin}\n`)
+        return { credential: 'token-pin' }
+      },
+    ],
   ])('from %s', async (_what, source) => {
     const token = await open(source(hsm.pin.reveal()))
     expect(await token.keyStore('device-1').list()).toEqual([])
@@ -55,10 +63,30 @@ describe('a PIN is taken', () => {
 })
 
 describe('HSM_PIN_MISSING says where it was looked for', () => {
-  test.each([
+  test.each<readonly [string, () => PinSource, string]>([
     ['a file that is not there', () => ({ file: '/does/not/exist' }), '/does/not/exist'],
     ['an empty file', () => file('\n'), 'is empty'],
     ['an environment variable that is not set', () => ({ env: 'NO_SUCH_PIN' }), 'NO_SUCH_PIN'],
+    ['a credential without systemd', () => ({ credential: 'token-pin' }), 'CREDENTIALS_DIRECTORY is not set'],
+    [
+      'a credential that systemd does not have',
+      () => {
+        vi.stubEnv('CREDENTIALS_DIRECTORY', folder)
+        return { credential: 'other-pin' }
+      },
+      'the credential other-pin could not be read',
+    ],
+    ...['../etc/passwd', '/etc/passwd', '..', ''].map(
+      (credential) =>
+        [
+          `a credential by the name ${JSON.stringify(credential)}`,
+          () => {
+            vi.stubEnv('CREDENTIALS_DIRECTORY', folder)
+            return { credential }
+          },
+          'is not the name of a credential',
+        ] as const,
+    ),
     ['a callback without an answer', () => ({ callback: () => new Secret('') }), 'callback'],
   ])('for %s', async (_what, source, said) => {
     await expect(open(source())).rejects.toMatchObject({
