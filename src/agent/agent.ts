@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { readCertificate } from '../certificate/read-certificate.ts'
 import { LeafkeeperError } from '../errors.ts'
-import type { KeyProtection, KeyStore, StoredGeneration } from '../hsm/key-store.ts'
+import type { KeyProtection, KeyStore } from '../hsm/key-store.ts'
 import { openToken } from '../hsm/open-token.ts'
 import { timedKeyStore } from '../hsm/timed-key-store.ts'
 import type { HsmToken } from '../hsm/token.ts'
@@ -14,13 +14,12 @@ import type { DeviceAgentEvents, RollOptions, RollReport } from './agent-events.
 import { logAgent, logStartFailure } from './agent-log.ts'
 import {
   CertificateExchange,
-  certificateFacts,
   type InstalledCertificate,
   type PendingRequest,
 } from './certificate-exchange.ts'
 import { systemClock } from './clock.ts'
 import { activeGeneration, Credentials } from './credentials.ts'
-import type { FoundGeneration } from './events.ts'
+import { asFound } from './found-generation.ts'
 import { lockFolder } from './folder-lock.ts'
 import { HubLink } from './hub-link.ts'
 import { fileJournal, memoryJournal, type Journal } from './journal.ts'
@@ -31,6 +30,7 @@ import type { DeviceAgentOptions } from './options.ts'
 import { Performer } from './performer.ts'
 import { completePolicy } from './policy.ts'
 import { requireRegistrationId } from './registration-id.ts'
+import { rollObstacle } from './roll-obstacle.ts'
 import { RollWaiters } from './roll-waiters.ts'
 import { newRequestId, Runner, type ObservedStep } from './runner.ts'
 import type { AgentStatus } from './status.ts'
@@ -282,17 +282,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
 
   /** Says why a roll cannot begin now; `undefined` when it can. */
   rollObstacle(mode: Exclude<RollMode, 'bootstrap'>): string | undefined {
-    const { roll } = this.state
-    const never = this.#neverRolls()
-    if (never !== undefined) return never
-    if (this.state.active === null) return 'The device has no certificate yet.'
-    if (roll.phase === 'idle') return undefined
-    const queued =
-      'next' in roll ? roll.next : (('overtakenBy' in roll ? roll.overtakenBy : undefined) ?? null)
-    if (queued !== null) return `A roll for ${queued.mode} is already waiting to begin.`
-    if (roll.phase === 'retiring' || roll.phase === 'failed') return undefined
-    if (mode === 'breach' && roll.plan.mode !== 'breach') return undefined
-    return `A roll for ${roll.plan.mode} is already ${roll.phase}.`
+    return this.#neverRolls() ?? rollObstacle(this.state, mode)
   }
 
   #neverRolls(): string | undefined {
@@ -446,16 +436,5 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> {
         throw error
       })
     }
-  }
-}
-
-/** A generation of the token as the machine wants to know it. */
-function asFound(stored: StoredGeneration & { readonly number: number }): FoundGeneration {
-  const { number, keyId, chain, hasPrivateKey } = stored
-  return {
-    number,
-    keyId,
-    hasKey: hasPrivateKey,
-    certificate: chain === undefined ? null : certificateFacts(chain),
   }
 }

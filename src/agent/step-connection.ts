@@ -1,7 +1,7 @@
 import type { AgentEvent, Failure } from './events.ts'
 import { begin, candidates, change, shutsToken, registering, type Draft } from './step-draft.ts'
 import { retryAt } from './step-retry.ts'
-import { commit } from './step-roll.ts'
+import { commit } from './step-commit.ts'
 import type { AgentState, Assignment, Connection, ErrorCode, Instant } from './states.ts'
 
 type Connected = Extract<Connection, { phase: 'connected' }>
