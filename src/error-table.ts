@@ -94,7 +94,7 @@ export const errorTable = {
   ),
   TLS_SERVER_UNTRUSTED: transient(
     "The server's certificate is not trusted.",
-    'Check the clock and the trusted authorities; something may stand between the device and Azure.',
+    'Check the clock and the trusted authorities; something may stand between the device and the server.',
   ),
   // Certificates
   CERT_UNREADABLE: fatal(
@@ -133,15 +133,19 @@ export const errorTable = {
   // Issuer
   ISSUER_UNAVAILABLE: transient('The issuer did not answer.', 'It is asked again; check the issuer.'),
   ISSUER_REFUSED: fatal('The issuer refused the request.', "See the issuer's reason in the message."),
+  ISSUER_CREDENTIAL_MISSING: fatal(
+    'What the issuer is shown first was not found where the configuration says it is, or cannot be used.',
+    'Put the password into the named file, environment variable or callback; certificate and key as PEM into theirs.',
+  ),
   // Network
   NETWORK_UNREACHABLE: transient(
     'The server cannot be reached, or the connection broke.',
-    'It is tried again; check the network, name resolution and firewall (TCP 8883).',
+    'It is tried again; check the network, name resolution and firewall (TCP 8883 for Azure).',
   ),
   NETWORK_TIMEOUT: transient('The server did not answer in time.', 'It is tried again; check the network.'),
   PROTOCOL_ERROR: transient(
     'The server answered with something that is not the protocol.',
-    'It is tried again; something may stand between the device and Azure.',
+    'It is tried again; something may stand between the device and the server.',
   ),
   // DPS
   DPS_UNAUTHORIZED: fatal(

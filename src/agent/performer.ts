@@ -109,18 +109,26 @@ export class Performer {
   }
 
   async #requestCertificate(effect: EffectOf<'requestCertificate'>, state: AgentState): Promise<Occurrence> {
-    const { issuer, exchange, commonName, signal, clock } = this.#parts
+    const { issuer, exchange, credentials, commonName, signal, clock } = this.#parts
     const { operation, ticket } = effect
     if (issuer === undefined)
       throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
         message: 'Expected an issuer for a new certificate; the agent was started without one.',
       })
     const csr = await exchange.request(effect.generation, effect.model)
+    const present = effect.model === null ? {} : { credential: await credentials.credential(effect.model) }
     const limit = timeLimit(signal, clock, issuerTimeoutMs, () => noAnswerFrom(issuer))
     const { requestId, reason } = effect
     const hub = this.#parts.link.credentials
-    const onHub = hub === undefined ? {} : { hub }
-    const request = { csr, commonName, requestId, reason, signal: limit.signal, ...onHub }
+    const request = {
+      csr,
+      commonName,
+      requestId,
+      reason,
+      signal: limit.signal,
+      ...(hub === undefined ? {} : { hub }),
+      ...present,
+    }
     const asked = ticket === null ? issuer.submit(request) : issuer.resume(ticket, request)
     const answer = await settledUnless(limit.signal, asked).finally(limit.release)
     if (answer.kind === 'pending') {

@@ -52,15 +52,18 @@ function checkLink(below: X509Certificate, issuer: X509Certificate): void {
   if (!issuer.ca) throw broken(`${nameOf(issuer)} has signed ${nameOf(below)} but is no authority`)
 }
 
-function isIssuedBy(below: X509Certificate, issuer: X509Certificate): boolean {
+/** Whether a certificate names an issuer and bears its signature. */
+export function isIssuedBy(below: X509Certificate, issuer: X509Certificate): boolean {
   return below.checkIssued(issuer) && below.verify(issuer.publicKey)
 }
 
-function isFor({ publicKey: key }: X509Certificate, publicKey: Uint8Array): boolean {
+/** Whether a certificate is for a key: DER of its SubjectPublicKeyInfo. */
+export function isFor({ publicKey: key }: X509Certificate, publicKey: Uint8Array): boolean {
   return key.export({ type: 'spki', format: 'der' }).equals(publicKey)
 }
 
-function toCertificate(der: Buffer): X509Certificate {
+/** A certificate as OpenSSL reads it. @throws LeafkeeperError `CERT_UNREADABLE` */
+export function toCertificate(der: Buffer): X509Certificate {
   try {
     const certificate = new X509Certificate(der)
     // Read now, so that a key OpenSSL does not know is found here.

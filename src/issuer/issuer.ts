@@ -1,5 +1,6 @@
 import type { DeviceId, Pem } from '../brands.ts'
 import type { CredentialChannel } from '../credential-channel.ts'
+import type { DeviceCredential } from '../transport/credential.ts'
 
 /** What an issuer is asked for. */
 export interface IssueRequest {
@@ -12,6 +13,8 @@ export interface IssueRequest {
   readonly signal: AbortSignal
   /** The device's hub connection of this moment; left out while it has none. */
   readonly hub?: CredentialChannel
+  /** What the device shows to its hub until the certificate is there; left out for the first certificate. */
+  readonly credential?: DeviceCredential
 }
 
 /** What an issuer answers: the chain (leaf first), or a ticket to ask again with, of at most 4,096 characters. */

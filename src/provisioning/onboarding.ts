@@ -1,8 +1,7 @@
 import type { DeviceId } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
-import { openToken, type OpenTokenOptions } from '../hsm/open-token.ts'
-import type { HsmToken } from '../hsm/token.ts'
 import { readSecret, type SecretSource } from '../secret-source.ts'
+import { withTokenCertificate, type TokenCertificate } from '../transport/token-credential.ts'
 import { proofByCertificate, proofBySymmetricKey, type RegistrationProof } from './registration-proof.ts'
 
 /**
@@ -11,15 +10,7 @@ import { proofByCertificate, proofBySymmetricKey, type RegistrationProof } from 
  */
 export type OnboardingCredential =
   /** The device's own key, Base64: of its individual enrollment, or derived from that of its group. */
-  | { readonly symmetricKey: SecretSource }
-  /** A certificate whose key is on a token, under a name of its own; the newest one, where there are several. */
-  | {
-      readonly certificate: {
-        readonly token: OpenTokenOptions
-        /** As the agent name of a key store; not that of the agent itself. */
-        readonly keyName: string
-      }
-    }
+  { readonly symmetricKey: SecretSource } | { readonly certificate: TokenCertificate }
 
 /** Whom DPS is told that it is. */
 interface Registrant {
@@ -46,37 +37,9 @@ export async function withOnboarding<Result>(
       throw noKey(registrationId, `expected Base64 of at least ${shortestKey} bytes`)
     return work(proofBySymmetricKey(registrationId, idScope, key))
   }
-  const { token: options, keyName } = onboarding.certificate
-  const token = await openToken(options)
-  try {
-    return await work(await proofOnToken(token, keyName, registrationId as DeviceId))
-  } finally {
-    await token.close()
-  }
-}
-
-async function proofOnToken(
-  token: HsmToken,
-  keyName: string,
-  commonName: DeviceId,
-): Promise<RegistrationProof> {
-  const keys = token.keyStore(keyName)
-  const complete = (await keys.list()).filter(
-    ({ chain, hasPrivateKey }) => chain !== undefined && hasPrivateKey,
+  return withTokenCertificate(onboarding.certificate, registrationId as DeviceId, (credential) =>
+    work(proofByCertificate(credential)),
   )
-  const newest = complete.at(-1)
-  if (newest?.chain === undefined)
-    throw new LeafkeeperError('HSM_KEY_NOT_FOUND', {
-      message: `Expected an onboarding key with its certificate under the name ${keyName} on the token ${token.description.label}; there is none.`,
-    })
-  const { chain, keyId } = newest
-  const keyUri = keys.keyUri(keyId)
-  return proofByCertificate({
-    commonName,
-    chain,
-    keyUri,
-    secureContext: (trustedAuthorities) => token.tls.secureContext(keyUri, chain, trustedAuthorities),
-  })
 }
 
 function isBase64(text: string): boolean {

@@ -10,14 +10,14 @@ export interface Address {
 }
 
 /**
- * Reads `host`, `host:port`, `[v6]` or `[v6]:port`; the port defaults to 8883.
+ * Reads `host`, `host:port`, `[v6]` or `[v6]:port`; the port defaults to 8883 unless another is given.
  *
  * @throws LeafkeeperError `AGENT_CONFIG_INVALID`
  */
-export function parseAddress(text: string): Address {
+export function parseAddress(text: string, usualPort = mqttsPort): Address {
   const match = /^(?:\[([0-9a-f:.%]+)\]|([^:[\]/@\s]+))(?::(\d{1,5}))?$/i.exec(text)
   const host = match?.[1] ?? match?.[2]
-  const port = match?.[3] === undefined ? mqttsPort : Number(match[3])
+  const port = match?.[3] === undefined ? usualPort : Number(match[3])
   if (host === undefined || port < 1 || port > 65535) {
     throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
       message: `Expected a host name with an optional port, such as example.azure-devices.net, but got ${JSON.stringify(text)}.`,

@@ -1,0 +1,125 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { LeafkeeperError } from '../errors.ts'
+import type { Secret } from '../secret.ts'
+import type { DeviceCredential } from '../transport/credential.ts'
+import { openSecureStream } from '../transport/open-secure-stream.ts'
+import type { SecureStream } from '../transport/secure-stream.ts'
+import { nameOf } from '../transport/service.ts'
+import type { EstServer } from './est-options.ts'
+
+/** What a device shows to an EST server: in TLS, and in HTTP. */
+export interface EstAccess extends Pick<DeviceCredential, 'secureContext'> {
+  /** The value of the header field `Authorization`. */
+  readonly authorization?: Secret
+}
+
+/** One question to an EST server. */
+export type EstQuestion =
+  | { readonly operation: 'cacerts' | 'csrattrs' }
+  /** `csr` is Base64 of the DER, without line breaks, which nobody needs (RFC 8951, 3.1). */
+  | { readonly operation: 'simpleenroll' | 'simplereenroll'; readonly csr: string }
+
+/** What came back, as it came. */
+export interface EstResponse {
+  readonly operation: EstQuestion['operation']
+  readonly status: number
+  /** Without its parameters, in lower case. */
+  readonly mediaType: string
+  readonly retryAfter: string | undefined
+  readonly date: string | undefined
+  readonly location: string | undefined
+  /** Bytes as characters. */
+  readonly body: string
+}
+
+/** The largest answer: ten certificates with large keys have some 20 KiB, in Base64. */
+const mostBytes = 64 * 1024
+const usualAnswerTimeoutMs = 30_000
+
+/**
+ * Asks one question, on a connection of its own, which is closed when this resolves or rejects.
+ *
+ * @throws LeafkeeperError as {@link openSecureStream} does, `NETWORK_TIMEOUT`, `NETWORK_UNREACHABLE`, `PROTOCOL_ERROR`,
+ * `CERT_TOO_LARGE`; and the reason of the signal
+ */
+export async function askEst(
+  question: EstQuestion,
+  access: EstAccess,
+  server: EstServer,
+  signal: AbortSignal,
+): Promise<EstResponse> {
+  const stream = await openSecureStream(server.service, access, server.network, signal)
+  const abort = (): void => stream.discard()
+  signal.addEventListener('abort', abort)
+  const { operation } = question
+  const answered = stream.expect(operation, server.network.answerTimeoutMs ?? usualAnswerTimeoutMs)
+  try {
+    return await stream.until(converse(question, access, server, stream))
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
+  } finally {
+    answered()
+    signal.removeEventListener('abort', abort)
+    await stream.close()
+  }
+}
+
+/** HTTP on a connection that is open already. */
+function converse(
+  question: EstQuestion,
+  { authorization }: EstAccess,
+  { path, host, service }: EstServer,
+  stream: SecureStream,
+): Promise<EstResponse> {
+  const { operation } = question
+  const csr = 'csr' in question ? question.csr : undefined
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest({
+      createConnection: () => stream.socket,
+      method: csr === undefined ? 'GET' : 'POST',
+      path: path + operation,
+      setHost: false,
+      headers: {
+        host,
+        connection: 'close',
+        ...(authorization === undefined ? {} : { authorization: authorization.reveal() }),
+        ...(csr === undefined ? {} : { 'content-type': 'application/pkcs10', 'content-length': csr.length }),
+      },
+    })
+    outgoing.on('error', reject)
+    outgoing.on('response', (incoming) => {
+      incoming.setEncoding('latin1')
+      let body = ''
+      incoming.on('data', (text: string) => {
+        body += text
+        if (body.length > mostBytes) reject(tooLarge(operation, nameOf(service)))
+      })
+      incoming.on('error', reject)
+      incoming.on('end', () => resolve(responseOf(operation, incoming, body)))
+    })
+    outgoing.end(csr)
+  })
+}
+
+function responseOf(
+  operation: EstResponse['operation'],
+  { statusCode = 0, headers }: IncomingMessage,
+  body: string,
+): EstResponse {
+  return {
+    operation,
+    status: statusCode,
+    mediaType: (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
+    retryAfter: headers['retry-after'],
+    date: headers.date,
+    location: headers.location,
+    body,
+  }
+}
+
+function tooLarge(operation: string, server: string): LeafkeeperError {
+  return new LeafkeeperError('CERT_TOO_LARGE', {
+    message: `${server} answered ${operation} with more than ${mostBytes} bytes.`,
+  })
+}
