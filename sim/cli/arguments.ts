@@ -8,6 +8,8 @@ export interface SimulatorOptions {
   readonly cloud: CloudOptions
   /** Set before anything is printed. */
   readonly faults: readonly SetFault[]
+  /** Whether to open the portal. */
+  readonly portal: boolean
   readonly json: boolean
   /** Where the PEM of the server's authority is written; `undefined` for a file that goes with the process. */
   readonly caFile: string | undefined
@@ -30,6 +32,7 @@ It prints what they need, and runs until Ctrl-C.
                      127.0.0.2, and lines for the hosts file: programs
                      written for Azure come here unchanged (needs root)
   --data FOLDER      keep everything here across restarts and crashes
+  --portal           open a web page that shows it, and print its address
   --fault NAME[=N]   let this go wrong; may stand more than once
   --seed N           for faults that come by chance (default 1)
   --ca-file FILE     write the authority to trust here (default: a temporary
@@ -44,7 +47,7 @@ It prints what they need, and runs until Ctrl-C.
  * @example
  * ```ts
  * readArguments(['--hubs', 'factory', '--port', '8883'])
- * // { kind: 'run', options: { cloud: { hubs: ['factory'], port: 8883 }, faults: [], json: false, caFile: undefined } }
+ * // { kind: 'run', options: { cloud: { hubs: ['factory'], port: 8883 }, faults: [], portal: false, json: false, caFile: undefined } }
  * ```
  */
 export function readArguments(args: readonly string[]): CommandLine {
@@ -56,6 +59,7 @@ export function readArguments(args: readonly string[]): CommandLine {
         port: { type: 'string' },
         'own-address': { type: 'string' },
         data: { type: 'string' },
+        portal: { type: 'boolean', default: false },
         fault: { type: 'string', multiple: true, default: [] },
         seed: { type: 'string' },
         'ca-file': { type: 'string' },
@@ -74,10 +78,8 @@ export function readArguments(args: readonly string[]): CommandLine {
     }
     // Says what is wrong with an address before anything is started.
     planListening(cloud, undefined)
-    return {
-      kind: 'run',
-      options: { cloud, json: values.json, caFile: values['ca-file'], faults: values.fault.map(readFault) },
-    }
+    const { portal, json, 'ca-file': caFile } = values
+    return { kind: 'run', options: { cloud, faults: values.fault.map(readFault), portal, json, caFile } }
   } catch (error) {
     return { kind: 'mistake', message: error instanceof Error ? error.message : String(error) }
   }

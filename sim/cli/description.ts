@@ -1,5 +1,6 @@
 import type { SimulatedCloud } from '../cloud.ts'
 import { estUser } from '../est/est-server.ts'
+import type { Portal } from '../portal/portal.ts'
 
 /** Everything that a client needs to use a running cloud: what `--json` prints. */
 export interface CloudDescription {
@@ -26,11 +27,17 @@ export interface CloudDescription {
   readonly caFile: string
   /** Lines for the hosts file, with `--own-address`. */
   readonly hostsFile?: string
+  /** The address of the portal, with the secret that lets in; with `--portal`. */
+  readonly portal?: string
   readonly pid: number
 }
 
-/** Describes a running cloud. */
-export function describeCloud(cloud: SimulatedCloud, caFile: string): CloudDescription {
+/** Describes a running cloud, with its portal if it has one. */
+export function describeCloud(
+  cloud: SimulatedCloud,
+  caFile: string,
+  portal?: Pick<Portal, 'url'>,
+): CloudDescription {
   const { idScope, provisioningHost, address, connectTo, managementToken, hostsFile } = cloud
   return {
     idScope,
@@ -47,6 +54,7 @@ export function describeCloud(cloud: SimulatedCloud, caFile: string): CloudDescr
     est: { url: cloud.estUrl, userName: estUser, password: cloud.est.password },
     caFile,
     ...(hostsFile === undefined ? {} : { hostsFile }),
+    ...(portal === undefined ? {} : { portal: portal.url }),
     pid: process.pid,
   }
 }
@@ -57,7 +65,7 @@ export function describeCloud(cloud: SimulatedCloud, caFile: string): CloudDescr
  */
 export function inWords(description: CloudDescription): string {
   const { idScope, provisioningHost, address, connectTo, dpsConnectionString, hubs, caFile } = description
-  const { hostsFile, est } = description
+  const { hostsFile, est, portal } = description
   const lines = [
     'A local Azure IoT is ready.',
     '',
@@ -66,6 +74,7 @@ export function inWords(description: CloudDescription): string {
     `  address            ${address}`,
     `  trust (PEM)        ${caFile}`,
     '',
+    ...(portal === undefined ? [] : ['Portal, to be opened in a browser', portal, '']),
     'connectTo',
     JSON.stringify(connectTo),
     '',

@@ -1,4 +1,5 @@
 import { SimulatedCloud } from '../cloud.ts'
+import { Portal } from '../portal/portal.ts'
 import { readArguments, usage, type SimulatorOptions } from './arguments.ts'
 import { writeCaFile } from './ca-file.ts'
 import { describeCloud, inWords } from './description.ts'
@@ -37,21 +38,23 @@ export async function runSimulator(args: readonly string[], surroundings: Surrou
   }
 }
 
-async function serve(
-  { cloud: cloudOptions, faults, json, caFile: wanted }: SimulatorOptions,
-  { stdout, stopped }: Surroundings,
-): Promise<void> {
+async function serve(options: SimulatorOptions, { stdout, stopped }: Surroundings): Promise<void> {
   const end = stopped()
-  const cloud = await SimulatedCloud.start(cloudOptions)
+  const cloud = await SimulatedCloud.start(options.cloud)
   try {
-    for (const { name, settings } of faults) cloud.faults.set(name, settings)
-    const caFile = await writeCaFile(cloud.trustedAuthorities, wanted)
+    for (const { name, settings } of options.faults) cloud.faults.set(name, settings)
+    const portal = options.portal ? await Portal.start(cloud) : undefined
     try {
-      const description = describeCloud(cloud, caFile.path)
-      stdout.write(json ? `${JSON.stringify(description)}\n` : inWords(description))
-      await end
+      const caFile = await writeCaFile(cloud.trustedAuthorities, options.caFile)
+      try {
+        const description = describeCloud(cloud, caFile.path, portal)
+        stdout.write(options.json ? `${JSON.stringify(description)}\n` : inWords(description))
+        await end
+      } finally {
+        caFile.remove()
+      }
     } finally {
-      caFile.remove()
+      await portal?.close()
     }
   } finally {
     await cloud.close()

@@ -11,6 +11,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { readArguments, usage } from '../../sim/cli/arguments.ts'
 import type { CloudDescription } from '../../sim/cli/description.ts'
 import { runSimulator, type Surroundings } from '../../sim/cli/run.ts'
+import { ask as askPortal } from './portal-visitor.ts'
 import { rawHttp, type RawAnswer } from './raw-http.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -46,11 +47,12 @@ function hubToken(connectionString: string): string {
 describe('a command line', () => {
   it('is read', () => {
     const args = ['--hubs', 'North, south', '--port=0', '--json', '--ca-file', 'ca.pem', '--data', 'state']
-    expect(readArguments([...args, '--fault', 'dps-latency=50', '--seed=3'])).toEqual({
+    expect(readArguments([...args, '--fault', 'dps-latency=50', '--seed=3', '--portal'])).toEqual({
       kind: 'run',
       options: {
         cloud: { hubs: ['north', 'south'], port: 0, data: 'state', seed: 3 },
         faults: [{ name: 'dps-latency', settings: { ms: 50 } }],
+        portal: true,
         json: true,
         caFile: 'ca.pem',
       },
@@ -60,7 +62,7 @@ describe('a command line', () => {
     })
     expect(readArguments([])).toEqual({
       kind: 'run',
-      options: { cloud: {}, faults: [], json: false, caFile: undefined },
+      options: { cloud: {}, faults: [], portal: false, json: false, caFile: undefined },
     })
   })
 
@@ -176,6 +178,21 @@ describe('the compiled command', () => {
       socket.destroy()
     },
   )
+
+  it('opens the portal when it is told to, with the script that the build has made, and closes it at its end', async () => {
+    const { child, description } = await running('--portal')
+    const exited = once(child, 'exit')
+    const { portal = '' } = description
+    const entered = await askPortal(portal)
+    const [cookie = ''] = entered.headers['set-cookie'] ?? []
+    const { origin } = new URL(portal)
+    const { status, text } = await askPortal(`${origin}/live.js`, { headers: { cookie } })
+    expect(status).toBe(200)
+    expect(text).toContain('new EventSource(')
+    child.kill('SIGTERM')
+    expect(await exited).toEqual([0, null])
+    await expect(askPortal(origin)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+  })
 
   it('keeps what it has acknowledged, although it is killed in the middle of writes', async () => {
     const data = await temporaryFolder()
