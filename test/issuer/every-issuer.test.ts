@@ -3,13 +3,15 @@ import { join } from 'node:path'
 import {
   commandIssuer,
   DeviceAgent,
+  estIssuer,
   folderIssuer,
   functionIssuer,
   manualIssuer,
+  Secret,
   type IssueAnswer,
   type Issuer,
 } from 'leafkeeper'
-import { generateKeyFile } from 'leafkeeper-sim'
+import { estUser, generateKeyFile } from 'leafkeeper-sim'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { appears } from '../support/appears.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -23,6 +25,17 @@ interface Desk {
   /** The request that lies there. */
   readonly request: (agent: DeviceAgent) => Promise<string>
   readonly give: (agent: DeviceAgent, chain: string) => Promise<void>
+  /** Default: the authority of the world, which enrolls what it has signed. */
+  readonly authority?: Authority
+}
+
+/** Who signs what lies at a desk. */
+interface Authority {
+  readonly sign: (csr: string) => Promise<string>
+  /** A chain for another key. */
+  readonly signWrongly: () => Promise<string>
+  /** Thumbprints of what it has signed rightly, in order. */
+  readonly thumbprints: () => readonly string[]
 }
 
 async function byFunction(): Promise<Desk> {
@@ -107,6 +120,47 @@ async function byHand(): Promise<Desk> {
   })
 }
 
+/** The server has an authority of its own, and somebody who says yes to what it is to sign. */
+async function byEst({ cloud }: World): Promise<Desk> {
+  cloud.est.put({ label: '', approval: 'manual', retryAfterSeconds: 0 })
+  const { certificate } = await cloud.est.authority()
+  cloud.dps.groups.put({ enrollmentGroupId: 'by-est', attestation: { primary: certificate } })
+  const issued: { readonly isWrong: boolean; readonly thumbprint: string }[] = []
+  let isWrong = false
+  cloud.events.on('estAnswered', ({ thumbprint }) => {
+    if (thumbprint !== undefined) issued.push({ isWrong, thumbprint })
+  })
+  return {
+    wrong: 'ends the roll',
+    issuer: estIssuer({
+      server: cloud.address,
+      trustedAuthorities: cloud.trustedAuthorities,
+      bootstrap: { basic: { user: estUser, password: { callback: () => new Secret(cloud.est.password) } } },
+    }),
+    request: async () => {
+      while (!cloud.est.pending.some(({ decision }) => decision === 'waiting'))
+        await cloud.waitFor('estAnswered')
+      return 'what waits at the server'
+    },
+    give: () => {
+      cloud.est.approve()
+      return Promise.resolve()
+    },
+    authority: {
+      sign: (waiting) => {
+        isWrong = false
+        return Promise.resolve(waiting)
+      },
+      signWrongly: () => {
+        isWrong = true
+        cloud.faults.set('issuance-wrong', { times: 1 })
+        return Promise.resolve('a chain for another key')
+      },
+      thumbprints: () => issued.filter((one) => !one.isWrong).map(({ thumbprint }) => thumbprint),
+    },
+  }
+}
+
 /** Whole, or not there: the device may look at any moment. */
 async function put(file: string, text: string): Promise<void> {
   await writeFile(`${file}.part`, text)
@@ -114,17 +168,20 @@ async function put(file: string, text: string): Promise<void> {
 }
 
 describe('a device is bootstrapped, rolled over a restart, told something wrong, and rolled', () => {
-  const desks: [name: string, desk: () => Promise<Desk>][] = [
+  const desks: [name: string, desk: (world: World) => Promise<Desk>][] = [
     ['function', byFunction],
     ['command', byCommand],
     ['folder', byFolder],
     ['hand', byHand],
+    ['EST', byEst],
   ]
 
   it.each(desks)('by %s', async (way, open) => {
     const name = `device-by-${way}`
     const world = await createWorld()
-    const { issuer, request, give, wrong } = await open()
+    const desk = await open(world)
+    const { issuer, request, give, wrong } = desk
+    const { sign, signWrongly, thumbprints } = desk.authority ?? authorityOf(world, name)
     const stateFolder = await temporaryFolder()
     const start = async (): Promise<DeviceAgent> => {
       const agent = await DeviceAgent.start(world.agentOptions(name, { issuer, stateFolder }))
@@ -133,7 +190,7 @@ describe('a device is bootstrapped, rolled over a restart, told something wrong,
     }
 
     const first = await start()
-    await give(first, await signed(world, name, await request(first)))
+    await give(first, await sign(await request(first)))
     await first.connected()
 
     // The answer comes while nobody is there to take it; by hand, to the next process.
@@ -141,22 +198,21 @@ describe('a device is bootstrapped, rolled over a restart, told something wrong,
     await rollPhase(first, 'requesting')
     const csr = await request(first)
     await first.stop()
-    const chain = await signed(world, name, csr)
+    const chain = await sign(csr)
     if (wrong !== 'is refused to who brings it') await give(first, chain)
     const agent = await start()
     const rolled = next(agent, 'rolled')
     if (wrong === 'is refused to who brings it') await give(agent, chain)
-    expect((await rolled)[0]).toMatchObject({ generation: 2, newThumbprint: world.leaf(1).thumbprint })
+    expect((await rolled)[0]).toMatchObject({ generation: 2, newThumbprint: thumbprints()[1] })
 
     const before = agent.status().active
     agent.beginRoll({})
     await rollPhase(agent, 'requesting')
     await request(agent)
-    const { publicKey } = await generateKeyFile()
-    const foreign = await world.root.issueLeaf({ commonName: name, publicKey })
+    const foreign = await signWrongly()
     const failed = next(agent, 'rollFailed')
     const problem = next(agent, 'problem', ({ error }) => error.code === 'CERT_KEY_MISMATCH')
-    const given = give(agent, foreign.chain)
+    const given = give(agent, foreign)
     if (wrong === 'is refused to who brings it')
       await expect(given).rejects.toMatchObject({ code: 'CERT_KEY_MISMATCH' })
     else await problem
@@ -169,17 +225,26 @@ describe('a device is bootstrapped, rolled over a restart, told something wrong,
     await agent.send({ body: 'on the certificate before' })
 
     const again = next(agent, 'rolled')
-    await give(agent, await signed(world, name, await request(agent)))
+    await give(agent, await sign(await request(agent)))
     const [{ newThumbprint }] = await again
-    expect(newThumbprint).toBe(world.leaf(2).thumbprint)
+    expect(newThumbprint).toBe(thumbprints()[2])
     expect(hubThumbprint(world.cloud, agent)).toBe(newThumbprint)
   })
 })
 
 /** The authority signs, and its certificate comes into the enrollment beside the one before. */
-async function signed(world: World, name: string, csr: string): Promise<string> {
-  const leaf = await world.root.issueLeaf({ csr })
-  world.issued.push(leaf)
-  world.enroll(name, leaf, world.issued.at(-2))
-  return leaf.chain
+function authorityOf(world: World, name: string): Authority {
+  return {
+    sign: async (csr) => {
+      const leaf = await world.root.issueLeaf({ csr })
+      world.issued.push(leaf)
+      world.enroll(name, leaf, world.issued.at(-2))
+      return leaf.chain
+    },
+    signWrongly: async () => {
+      const { publicKey } = await generateKeyFile()
+      return (await world.root.issueLeaf({ commonName: name, publicKey })).chain
+    },
+    thumbprints: () => world.issued.map(({ thumbprint }) => thumbprint),
+  }
 }
