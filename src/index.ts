@@ -24,6 +24,7 @@ export type {
   Roll,
   RollMode,
 } from './agent/states.ts'
+export type { RequestAdditions } from './certificate/request.ts'
 export type { DeviceId, KeyId, Pem, Thumbprint } from './brands.ts'
 export type { CredentialAnswer, CredentialChannel, StopListening } from './credential-channel.ts'
 export { errorTable } from './error-table.ts'

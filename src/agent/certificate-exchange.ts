@@ -1,6 +1,6 @@
 import { checkIssuedChain } from '../certificate/check-issued-chain.ts'
 import { parseCertificate, readCertificate } from '../certificate/read-certificate.ts'
-import { createCertificateRequest } from '../certificate/request.ts'
+import { createCertificateRequest, type RequestAdditions } from '../certificate/request.ts'
 import type { DeviceId, Pem, Thumbprint } from '../brands.ts'
 import type { KeyStore } from '../hsm/key-store.ts'
 import { certificatesInPem } from '../hsm/pem.ts'
@@ -53,12 +53,12 @@ export class CertificateExchange {
    *
    * @param model the generation whose subject and alternative names are kept; `null` for the first one
    */
-  async request(generation: number, model: number | null): Promise<Pem> {
+  async request(generation: number, model: number | null, additions: RequestAdditions = {}): Promise<Pem> {
     const { commonName, keyStore, credentials } = this.#parts
     const { keyId } = await credentials.stored(generation)
     const signer = await keyStore.signer(keyId)
     const active = model === null ? undefined : await credentials.chain(model)
-    return createCertificateRequest({ signer, subject: active ?? { commonName } })
+    return createCertificateRequest({ signer, subject: active ?? { commonName }, additions })
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { DeviceId, KeyId, Pem } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
+import type { RequestAdditions } from '../certificate/request.ts'
 import type { KeyStore } from '../hsm/key-store.ts'
 import type { Issuer } from '../issuer/issuer.ts'
 import type { ProvisioningService, Registration } from '../provisioning/provisioning-service.ts'
@@ -122,6 +123,7 @@ export class Performer {
     const hub = this.#parts.link.credentials
     const request = {
       csr,
+      sign: (additions: RequestAdditions) => exchange.request(effect.generation, effect.model, additions),
       commonName,
       requestId,
       reason,

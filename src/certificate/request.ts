@@ -4,12 +4,21 @@ import { certificatesInPem } from '../hsm/pem.ts'
 import { parseCertificate, unreadable } from './read-certificate.ts'
 import * as x509 from './x509.ts'
 
+/** What an issuer wants of a request beside names and key. */
+export interface RequestAdditions {
+  /** By which a request is tied to a connection (RFC 2985, 5.4.1; RFC 7030, 3.5). */
+  readonly challengePassword?: string
+  /** DER of each `Extension`. The alternative names of the active certificate stay as they are. */
+  readonly extensions?: readonly Uint8Array[]
+}
+
 /** What a request asks for. */
 export interface CertificateRequest {
   /** The key to certify; it also signs the request, inside the HSM. */
   readonly signer: HsmSigner
   /** The active certificate (PEM, leaf first), whose subject and alternative names are asked for again; or a name. */
   readonly subject: string | { readonly commonName: string }
+  readonly additions?: RequestAdditions
 }
 
 /**
@@ -22,13 +31,22 @@ export interface CertificateRequest {
  * ```
  * @throws LeafkeeperError `CERT_UNREADABLE` for the active certificate, and what the signer throws
  */
-export async function createCertificateRequest({ signer, subject }: CertificateRequest): Promise<Pem> {
+export async function createCertificateRequest({
+  signer,
+  subject,
+  additions: { challengePassword, extensions: wanted = [] } = {},
+}: CertificateRequest): Promise<Pem> {
   const { name, extensions } = identityOf(subject)
   const { algorithm, hash } = algorithms[signer.keyType]
   const request = await x509.Pkcs10CertificateRequestGenerator.create(
     {
       name,
-      extensions,
+      extensions: withoutRepetition([
+        ...extensions,
+        ...wanted.map((der) => new x509.Extension(Uint8Array.from(der))),
+      ]),
+      attributes:
+        challengePassword === undefined ? [] : [new x509.ChallengePasswordAttribute(challengePassword)],
       signingAlgorithm: { ...algorithm, hash },
       keys: { privateKey: { algorithm }, publicKey: { algorithm } },
     },
@@ -75,6 +93,11 @@ function identityOf(subject: CertificateRequest['subject']): Identity {
   if (der === undefined) throw unreadable('the active certificate is not PEM')
   const active = parseCertificate(der)
   return { name: active.subjectName, extensions: active.getExtensions(subjectAlternativeName) }
+}
+
+/** The first of each type. */
+function withoutRepetition(extensions: readonly x509.Extension[]): x509.Extension[] {
+  return [...new Map([...extensions].reverse().map((one) => [one.type, one])).values()].reverse()
 }
 
 /** RFC 5280, 4.2.1.6. */

@@ -1,4 +1,5 @@
 import type { DeviceId, Pem } from '../brands.ts'
+import type { RequestAdditions } from '../certificate/request.ts'
 import type { CredentialChannel } from '../credential-channel.ts'
 import type { DeviceCredential } from '../transport/credential.ts'
 
@@ -6,6 +7,8 @@ import type { DeviceCredential } from '../transport/credential.ts'
 export interface IssueRequest {
   /** The PKCS#10 request, signed inside the HSM. */
   readonly csr: Pem
+  /** The same request with what the issuer wants in it, signed anew inside the HSM. */
+  readonly sign: (additions: RequestAdditions) => Promise<Pem>
   readonly commonName: DeviceId
   /** The same for every try of one roll, also after a restart, so that an issuer can recognise a repetition. */
   readonly requestId: string

@@ -97,6 +97,30 @@ describe('a request after an active certificate', () => {
   })
 })
 
+test('a request has what an issuer wants in it, and no second set of alternative names', async () => {
+  const names = new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: 'device-1.example' }])
+  const others = new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: 'another.example' }])
+  const usage = new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true)
+  const active = await authority.issue((await newSigner()).publicKey, {
+    subject: 'CN=device-1',
+    extensions: [...clientExtensions, names],
+  })
+  const csr = await createCertificateRequest({
+    signer: await newSigner(),
+    subject: active,
+    additions: {
+      challengePassword: 'p/+=',
+      extensions: [others, usage].map(({ rawData }) => new Uint8Array(rawData)),
+    },
+  })
+  const request = new x509.Pkcs10CertificateRequest(csr)
+  expect(await request.verify(webcrypto)).toBe(true)
+  expect(request.extensions.map(({ rawData }) => Buffer.from(rawData))).toEqual(
+    [names, usage].map(({ rawData }) => Buffer.from(rawData)),
+  )
+  expect(request.getAttribute('1.2.840.113549.1.9.7')).toMatchObject({ password: 'p/+=' })
+})
+
 test.each(['', 'nonsense', '-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n'])(
   'an active certificate that is none (%j) is refused',
   async (subject) => {
