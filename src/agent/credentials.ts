@@ -1,4 +1,4 @@
-import type { SecureContext } from 'node:tls'
+import type { SecureContext, SecureVersion } from 'node:tls'
 import type { DeviceId, Pem } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
 import type { KeyStore, StoredGeneration } from '../hsm/key-store.ts'
@@ -7,7 +7,12 @@ import type { AgentState } from './states.ts'
 
 /** Makes OpenSSL contexts that sign inside the HSM. */
 export interface KeyBinding {
-  secureContext(keyUri: string, chain: Pem, trustedAuthorities: string | undefined): SecureContext
+  secureContext(
+    keyUri: string,
+    chain: Pem,
+    trustedAuthorities: string | undefined,
+    maxVersion?: SecureVersion,
+  ): SecureContext
   /** Lets go of everything cached for a key that no longer exists. */
   forget(keyUri: string): void
 }
@@ -76,7 +81,8 @@ export class Credentials {
       commonName: this.#commonName,
       chain,
       keyUri,
-      secureContext: (trustedAuthorities) => this.#binding.secureContext(keyUri, chain, trustedAuthorities),
+      secureContext: (trustedAuthorities, maxVersion) =>
+        this.#binding.secureContext(keyUri, chain, trustedAuthorities, maxVersion),
     }
   }
 }

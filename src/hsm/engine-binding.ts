@@ -1,4 +1,4 @@
-import { createSecureContext, type SecureContext } from 'node:tls'
+import { createSecureContext, type SecureContext, type SecureVersion } from 'node:tls'
 import type { KeyId, Pem } from '../brands.ts'
 import { LeafkeeperError, messageOf } from '../errors.ts'
 import { bindEngine, noteSessionsLost, unbindEngine } from './engine-process.ts'
@@ -12,12 +12,7 @@ import type { TokenConnection } from './token-connection.ts'
 interface KeptContext {
   readonly chain: Pem
   readonly trustedAuthorities: string | undefined
-  readonly context: SecureContext
-}
-
-interface KeptContext {
-  readonly chain: Pem
-  readonly trustedAuthorities: string | undefined
+  readonly maxVersion: SecureVersion | undefined
   readonly context: SecureContext
 }
 
@@ -40,16 +35,24 @@ export class EngineBinding implements TlsBinding {
     })
   }
 
-  secureContext(keyUri: string, chain: Pem, trustedAuthorities: string | undefined): SecureContext {
+  secureContext(
+    keyUri: string,
+    chain: Pem,
+    trustedAuthorities: string | undefined,
+    maxVersion?: SecureVersion,
+  ): SecureContext {
     this.#connection.ensure()
     // A handshake looks here: comparing texts that are the same objects costs less than a digest of them.
     const contexts = this.#contexts.get(keyUri) ?? []
     const kept = contexts.find(
-      (each) => each.chain === chain && each.trustedAuthorities === trustedAuthorities,
+      (each) =>
+        each.chain === chain &&
+        each.trustedAuthorities === trustedAuthorities &&
+        each.maxVersion === maxVersion,
     )
     if (kept !== undefined) return kept.context
-    const context = this.#create(keyUri, chain, trustedAuthorities)
-    this.#contexts.set(keyUri, [...contexts, { chain, trustedAuthorities, context }])
+    const context = this.#create(keyUri, chain, trustedAuthorities, maxVersion)
+    this.#contexts.set(keyUri, [...contexts, { chain, trustedAuthorities, maxVersion, context }])
     return context
   }
 
@@ -62,7 +65,12 @@ export class EngineBinding implements TlsBinding {
     this.#contexts.clear()
   }
 
-  #create(keyUri: string, chain: Pem, trustedAuthorities: string | undefined): SecureContext {
+  #create(
+    keyUri: string,
+    chain: Pem,
+    trustedAuthorities: string | undefined,
+    maxVersion: SecureVersion | undefined,
+  ): SecureContext {
     // Asked for a key it cannot see, libp11 prompts for a PIN on the terminal and the process stands still.
     this.#checkKey(keyUri)
     bindEngine(this.#engine, this.#connection.module, this.#connection.description)
@@ -72,6 +80,7 @@ export class EngineBinding implements TlsBinding {
         privateKeyEngine: 'pkcs11',
         privateKeyIdentifier: keyUri,
         ...(trustedAuthorities === undefined ? {} : { ca: trustedAuthorities }),
+        ...(maxVersion === undefined ? {} : { maxVersion }),
       })
     } catch (cause) {
       if (isEngineUnknown(cause)) {

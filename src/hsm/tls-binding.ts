@@ -1,4 +1,4 @@
-import type { SecureContext } from 'node:tls'
+import type { SecureContext, SecureVersion } from 'node:tls'
 import type { Pem } from '../brands.ts'
 
 /**
@@ -9,13 +9,19 @@ import type { Pem } from '../brands.ts'
 export interface TlsBinding {
   /**
    * An OpenSSL context that presents `chain` and signs with the key that `keyUri` names. Contexts are kept: the same
-   * key, chain and authorities give the same context, without a look-up on the token.
+   * key, chain, authorities and version give the same context, without a look-up on the token.
    *
    * @param keyUri From `KeyStore.keyUri`; without a PIN.
    * @param trustedAuthorities PEM; `undefined` for Node's own list.
+   * @param maxVersion The highest version of TLS to agree on; `undefined` for Node's own.
    * @throws LeafkeeperError `TLS_ENGINE_MISSING`, `TLS_ENGINE_OTHER_MODULE`, `TLS_RESTART_NEEDED`, `TLS_KEY_UNUSABLE`
    */
-  secureContext(keyUri: string, chain: Pem, trustedAuthorities: string | undefined): SecureContext
+  secureContext(
+    keyUri: string,
+    chain: Pem,
+    trustedAuthorities: string | undefined,
+    maxVersion?: SecureVersion,
+  ): SecureContext
   /** Lets go of the contexts of a key, before it is destroyed. Open connections stay. */
   forget(keyUri: string): void
 }

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { createSecureContext } from 'node:tls'
+import { createSecureContext, type SecureContextOptions, type SecureVersion } from 'node:tls'
 import type { DeviceId } from '../brands.ts'
 import { LeafkeeperError, messageOf } from '../errors.ts'
 import { readSecret } from '../secret-source.ts'
@@ -22,13 +22,17 @@ export async function withBootstrap<Result>(
   if (certificate === undefined) return work({ ...shown, secureContext: withoutCertificate })
   if ('token' in certificate)
     return withTokenCertificate(certificate, commonName, (credential) =>
-      work({ ...shown, secureContext: (ca) => credential.secureContext(ca) }),
+      work({ ...shown, secureContext: (ca, maxVersion) => credential.secureContext(ca, maxVersion) }),
     )
   return work({ ...shown, ...(await fromFiles(certificate)) })
 }
 
-const withoutCertificate: EstAccess['secureContext'] = (ca) =>
-  createSecureContext(ca === undefined ? {} : { ca })
+const withoutCertificate: EstAccess['secureContext'] = (ca, maxVersion) =>
+  createSecureContext(trusting(ca, maxVersion))
+
+function trusting(ca: string | undefined, maxVersion: SecureVersion | undefined): SecureContextOptions {
+  return { ...(ca === undefined ? {} : { ca }), ...(maxVersion === undefined ? {} : { maxVersion }) }
+}
 
 /** RFC 7617, 2, in UTF-8. */
 async function basicAuthorization({ user, password }: Required<EstBootstrap>['basic']): Promise<Secret> {
@@ -40,9 +44,9 @@ async function fromFiles({ certificate, key }: CertificateFiles): Promise<EstAcc
   const cert = await readText(certificate.file)
   const privateKey = await readText(key.file)
   return {
-    secureContext: (ca) => {
+    secureContext: (ca, maxVersion) => {
       try {
-        return createSecureContext({ cert, key: privateKey, ...(ca === undefined ? {} : { ca }) })
+        return createSecureContext({ cert, key: privateKey, ...trusting(ca, maxVersion) })
       } catch (error) {
         throw missing(
           `The certificate in ${certificate.file} and the key in ${key.file} cannot be used (${messageOf(error)}).`,

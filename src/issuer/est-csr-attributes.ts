@@ -1,4 +1,12 @@
-import { fromBER, Integer, ObjectIdentifier, Sequence, Set as Asn1Set, type AsnType } from 'asn1js'
+import {
+  fromBER,
+  Integer,
+  ObjectIdentifier,
+  OctetString,
+  Sequence,
+  Set as Asn1Set,
+  type AsnType,
+} from 'asn1js'
 import { createPublicKey } from 'node:crypto'
 import { LeafkeeperError } from '../errors.ts'
 
@@ -8,8 +16,14 @@ export interface CsrAttributes {
   readonly keys: readonly string[]
   /** Hashes of signatures, as alternatives: `SHA-256`. */
   readonly hashes: readonly string[]
+  /** Whether a request has to be tied to its connection (RFC 7030, 3.5). */
+  readonly isLinked: boolean
+  /** DER of each extension that a request has to have. */
+  readonly extensions: readonly Uint8Array[]
 }
 
+const challengePassword = '1.2.840.113549.1.9.7'
+const extensionRequest = '1.2.840.113549.1.9.14'
 const ecPublicKey = '1.2.840.10045.2.1'
 const rsaEncryption = '1.2.840.113549.1.1.1'
 const curves: Readonly<Record<string, string>> = {
@@ -38,6 +52,8 @@ export function readCsrAttributes(der: Uint8Array | undefined): CsrAttributes {
   return {
     keys: members.flatMap(keysIn),
     hashes: members.flatMap(({ type }) => signatureHashes[type] ?? []),
+    isLinked: members.some(({ type }) => type === challengePassword),
+    extensions: members.flatMap(extensionsIn),
   }
 }
 
@@ -95,6 +111,30 @@ function keysIn({ type, values }: Member): string[] {
     default:
       return []
   }
+}
+
+/**
+ * Extensions with a value, as RFC 9908, 3.2 has them. Older servers give object identifiers, which say neither whether an
+ * extension is meant nor what is to stand in it.
+ */
+function extensionsIn({ type, values }: Member): Uint8Array[] {
+  if (type !== extensionRequest) return []
+  return values.flatMap((value) =>
+    value instanceof Sequence
+      ? value.valueBlock.value.filter(isExtension).map(({ valueBeforeDecodeView }) => valueBeforeDecodeView)
+      : [],
+  )
+}
+
+/** RFC 5280, 4.1: object identifier, criticality, value. */
+function isExtension(value: AsnType): boolean {
+  const members = value instanceof Sequence ? value.valueBlock.value : []
+  const last = members.at(-1)
+  return (
+    members[0] instanceof ObjectIdentifier &&
+    last instanceof OctetString &&
+    last.valueBlock.valueHexView.length > 0
+  )
 }
 
 /** What a key is called, most precise first. */

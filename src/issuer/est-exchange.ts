@@ -16,8 +16,14 @@ export interface EstAccess extends Pick<DeviceCredential, 'secureContext'> {
 /** One question to an EST server. */
 export type EstQuestion =
   | { readonly operation: 'cacerts' | 'csrattrs' }
-  /** `csr` is Base64 of the DER, without line breaks, which nobody needs (RFC 8951, 3.1). */
-  | { readonly operation: 'simpleenroll' | 'simplereenroll'; readonly csr: string }
+  | {
+      readonly operation: 'simpleenroll' | 'simplereenroll'
+      /**
+       * Base64 of the DER, without line breaks, which nobody needs (RFC 8951, 3.1). A request that is tied to its
+       * connection is made when that is there, from its tls-unique in Base64 (RFC 7030, 3.5).
+       */
+      readonly csr: string | ((tlsUnique: string) => Promise<string>)
+    }
 
 /** What came back, as it came. */
 export interface EstResponse {
@@ -48,13 +54,17 @@ export async function askEst(
   server: EstServer,
   signal: AbortSignal,
 ): Promise<EstResponse> {
-  const stream = await openSecureStream(server.service, access, server.network, signal)
+  const isTied = 'csr' in question && typeof question.csr !== 'string'
+  // TLS 1.3 has no tls-unique (RFC 8446, C.5).
+  const options = isTied ? ({ ...server.network, maxVersion: 'TLSv1.2' } as const) : server.network
+  const stream = await openSecureStream(server.service, access, options, signal)
   const abort = (): void => stream.discard()
   signal.addEventListener('abort', abort)
   const { operation } = question
   const answered = stream.expect(operation, server.network.answerTimeoutMs ?? usualAnswerTimeoutMs)
   try {
-    return await stream.until(converse(question, access, server, stream))
+    const body = await stream.until(bodyOf(question, stream))
+    return await stream.until(converse({ operation, body }, access, server, stream))
   } catch (error) {
     signal.throwIfAborted()
     throw error
@@ -65,26 +75,34 @@ export async function askEst(
   }
 }
 
+async function bodyOf(question: EstQuestion, { socket }: SecureStream): Promise<string | undefined> {
+  if (!('csr' in question)) return undefined
+  if (typeof question.csr === 'string') return question.csr
+  // In a full handshake the client's Finished is the first, and this one is full: no session is resumed (RFC 5929, 3.1).
+  return question.csr(socket.getFinished()?.toString('base64') ?? '')
+}
+
 /** HTTP on a connection that is open already. */
 function converse(
-  question: EstQuestion,
+  question: { readonly operation: EstQuestion['operation']; readonly body: string | undefined },
   { authorization }: EstAccess,
   { path, host, service }: EstServer,
   stream: SecureStream,
 ): Promise<EstResponse> {
-  const { operation } = question
-  const csr = 'csr' in question ? question.csr : undefined
+  const { operation, body: sent } = question
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest({
       createConnection: () => stream.socket,
-      method: csr === undefined ? 'GET' : 'POST',
+      method: sent === undefined ? 'GET' : 'POST',
       path: path + operation,
       setHost: false,
       headers: {
         host,
         connection: 'close',
         ...(authorization === undefined ? {} : { authorization: authorization.reveal() }),
-        ...(csr === undefined ? {} : { 'content-type': 'application/pkcs10', 'content-length': csr.length }),
+        ...(sent === undefined
+          ? {}
+          : { 'content-type': 'application/pkcs10', 'content-length': sent.length }),
       },
     })
     outgoing.on('error', reject)
@@ -98,7 +116,7 @@ function converse(
       incoming.on('error', reject)
       incoming.on('end', () => resolve(responseOf(operation, incoming, body)))
     })
-    outgoing.end(csr)
+    outgoing.end(sent)
   })
 }
 

@@ -22,6 +22,11 @@ import type { IssueAnswer, IssueRequest, Issuer } from './issuer.ts'
  * the certificate is made a chain, and for what requests are to have; a 202 is pending until Retry-After, and then the
  * same request is sent again, also by a later process. Redirections are not followed.
  *
+ * Of what requests are to have (RFC 7030, 4.5.2), it puts in extensions that are given with a value (RFC 9908, 3.2), and
+ * the challengePassword that ties a request to its connection (RFC 7030, 3.5), for which it speaks TLS 1.2. A key or a
+ * hash that the server wants and the request has not is an error, since the key is there already: `keyType` of the agent
+ * has to fit. Everything else is passed over, as RFC 7030 has it; the template of RFC 9908, 3.4 is too.
+ *
  * @example
  * ```ts
  * estIssuer({
@@ -58,11 +63,11 @@ async function enroll(
       const published = certificatesIn(await ask({ operation: 'cacerts' }), server)
       const csr = isFor(request, ticket)
         ? ticket
-        : wantedRequest(request, await ask({ operation: 'csrattrs' }), server)
+        : await wantedRequest(request, await ask({ operation: 'csrattrs' }), server)
       const response = await ask({ operation, csr })
       if (response.status === 202) {
         const retryAfterMs = pauseOf(response, server.now()) ?? server.retryAfterMs
-        return { kind: 'pending', ticket: csr, retryAfterMs }
+        return { kind: 'pending', ticket: typeof csr === 'string' ? csr : madeAnew, retryAfterMs }
       }
       const chain = chainByPath({
         publicKey: publicKeyOfRequest(request.csr),
@@ -110,13 +115,24 @@ function isFor({ csr }: IssueRequest, ticket: string | undefined): ticket is str
 /** Statuses that mean that the server has no wishes (RFC 7030, 4.5.2), or does not know of this optional operation. */
 const withoutWishes: ReadonlySet<number> = new Set([204, 404, 501])
 
-/** The request in Base64, where it is as the server wants it. */
-function wantedRequest({ csr }: IssueRequest, response: EstResponse, server: EstServer): string {
+/** The ticket of a request that is tied to its connection, and so has to be made again for the next one. */
+const madeAnew = 'made anew'
+
+/** The request in Base64, as the server wants it; or how it is made once there is a connection to tie it to. */
+async function wantedRequest(
+  { csr, sign }: IssueRequest,
+  response: EstResponse,
+  server: EstServer,
+): Promise<string | ((tlsUnique: string) => Promise<string>)> {
   const wishes = withoutWishes.has(response.status)
     ? undefined
     : Buffer.from(base64In(response, 'application/csrattrs', server), 'base64')
-  requireWanted(publicKeyOfRequest(csr), readCsrAttributes(wishes))
-  return base64OfRequest(csr)
+  const wanted = readCsrAttributes(wishes)
+  requireWanted(publicKeyOfRequest(csr), wanted)
+  const { isLinked, extensions } = wanted
+  if (isLinked)
+    return async (challengePassword) => base64OfRequest(await sign({ challengePassword, extensions }))
+  return base64OfRequest(extensions.length === 0 ? csr : await sign({ extensions }))
 }
 
 function certificatesIn(response: EstResponse, server: EstServer): readonly Buffer[] {

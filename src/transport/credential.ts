@@ -1,4 +1,4 @@
-import type { SecureContext } from 'node:tls'
+import type { SecureContext, SecureVersion } from 'node:tls'
 import type { DeviceId, Pem } from '../brands.ts'
 
 /** What a device shows to DPS and to a hub: a certificate chain, and a key it can use but not read. */
@@ -11,9 +11,10 @@ export interface DeviceCredential {
   readonly keyUri: string
   /**
    * An OpenSSL context that presents the chain and signs with the key; made once for each set of trusted
-   * authorities. `trustedAuthorities` is PEM; without it Node's own list is used.
+   * authorities. `trustedAuthorities` is PEM; without it Node's own list is used. `maxVersion` is the highest version
+   * of TLS to agree on, where a protocol above needs an older one.
    *
    * @throws LeafkeeperError `TLS_ENGINE_MISSING`, `TLS_RESTART_NEEDED`, `TLS_KEY_UNUSABLE`
    */
-  secureContext(trustedAuthorities: string | undefined): SecureContext
+  secureContext(trustedAuthorities: string | undefined, maxVersion?: SecureVersion): SecureContext
 }

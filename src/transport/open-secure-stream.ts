@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { checkServerIdentity, connect, type TLSSocket } from 'node:tls'
+import { checkServerIdentity, connect, type SecureVersion, type TLSSocket } from 'node:tls'
 import { LeafkeeperError } from '../errors.ts'
 import { parseAddress, route } from './address.ts'
 import type { DeviceCredential } from './credential.ts'
@@ -9,6 +9,12 @@ import { SecureStream } from './secure-stream.ts'
 import { nameOf, type Service } from './service.ts'
 
 const defaultConnectTimeoutMs = 20_000
+
+/** How one connection is opened. */
+export interface StreamOptions extends NetworkOptions {
+  /** The highest version of TLS to agree on. Default: Node's own. */
+  readonly maxVersion?: SecureVersion
+}
 
 /**
  * Opens TCP and TLS to a service with the device's key, where it has one to show. The server must prove the service's own name, also where
@@ -21,7 +27,7 @@ const defaultConnectTimeoutMs = 20_000
 export async function openSecureStream(
   service: Service,
   credential: Pick<DeviceCredential, 'secureContext'>,
-  options: NetworkOptions,
+  options: StreamOptions,
   signal: AbortSignal,
 ): Promise<SecureStream> {
   signal.throwIfAborted()
@@ -54,11 +60,11 @@ export async function openSecureStream(
 function dial(
   service: Service,
   credential: Pick<DeviceCredential, 'secureContext'>,
-  options: NetworkOptions,
+  options: StreamOptions,
 ): TLSSocket {
   const wanted = parseAddress(service.host)
   const { host, port } = route(wanted, options.connectTo)
-  const secureContext = credential.secureContext(options.trustedAuthorities)
+  const secureContext = credential.secureContext(options.trustedAuthorities, options.maxVersion)
   try {
     const socket = connect({
       host,

@@ -38,7 +38,8 @@ export async function withTokenCertificate<Result>(
       commonName,
       chain,
       keyUri,
-      secureContext: (trustedAuthorities) => token.tls.secureContext(keyUri, chain, trustedAuthorities),
+      secureContext: (trustedAuthorities, maxVersion) =>
+        token.tls.secureContext(keyUri, chain, trustedAuthorities, maxVersion),
     })
   } finally {
     await token.close()

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import type tls from 'node:tls'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { Pem } from '../../src/brands.ts'
 import type { KeyType } from '../../src/hsm/key-store.ts'
 import type { HsmToken } from '../../src/hsm/token.ts'
@@ -53,6 +53,16 @@ describe('a context', () => {
     expect(token.tls.secureContext(one.keyUri, one.chain, undefined)).not.toBe(contextOf(one))
     const renewed = await authority.issue(publicKeyOf(one.chain), { commonName: 'kept' })
     expect(contextOf({ ...one, chain: renewed })).not.toBe(contextOf(one))
+  })
+
+  test('agrees on no higher version than is wanted, beside one that does', async () => {
+    const one = await newCredential('older')
+    const both = await startMutualTls(authority)
+    onTestFinished(() => both.close())
+    const older = token.tls.secureContext(one.keyUri, one.chain, authority.pem, 'TLSv1.2')
+    expect(await both.handshake(contextOf(one))).toBe('older TLSv1.3')
+    expect(await both.handshake(older)).toBe('older TLSv1.2')
+    expect(token.tls.secureContext(one.keyUri, one.chain, authority.pem, 'TLSv1.2')).toBe(older)
   })
 
   test('is made anew after forget', async () => {

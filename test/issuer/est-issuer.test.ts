@@ -1,3 +1,4 @@
+import { webcrypto } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -13,7 +14,8 @@ import {
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { DeviceId } from '../../src/brands.ts'
 import { checkIssuedChain } from '../../src/certificate/check-issued-chain.ts'
-import { publicKeyOfRequest } from '../../src/certificate/request.ts'
+import { base64OfRequest, publicKeyOfRequest } from '../../src/certificate/request.ts'
+import { Pkcs10CertificateRequest } from '../../src/certificate/x509.ts'
 import { estIssuer } from '../../src/issuer/est-issuer.ts'
 import type { EstBootstrap, EstIssuerOptions } from '../../src/issuer/est-options.ts'
 import type { IssueAnswer, IssueRequest } from '../../src/issuer/issuer.ts'
@@ -206,7 +208,9 @@ describe('a certificate that takes its time', () => {
         ticket: answer.ticket,
       })
       cloud.est.approve()
-      chainIn(await estIssuer(options()).resume(answer.ticket, request), request)
+      // Another process signs its request anew; the one that was sent is sent again.
+      const again = { ...request, csr: await request.sign({}) }
+      chainIn(await estIssuer(options()).resume(answer.ticket, again), request)
       expect(cloud.est.pending).toEqual([])
     },
   )
@@ -300,6 +304,63 @@ describe('what the server wants of a request', () => {
       withCode('ISSUER_REFUSED', { retryable: false, ...saying(why) }),
     )
     expect(isAnswered).toBe(false)
+  })
+})
+
+describe('what the server wants in a request', () => {
+  const challengePassword = '1.2.840.113549.1.9.7'
+  /** keyUsage: digitalSignature, critical; and an extension nobody knows. */
+  const usage = Buffer.from('300e0603551d0f0101ff040403020780', 'hex')
+  const unknown = Buffer.from('300c06042a030405040402020102', 'hex')
+  const extensions = (...each: Buffer[]): EstProfile['attributes'] => {
+    const body = Buffer.concat(each)
+    return [{ type: '1.2.840.113549.1.9.14', values: [Buffer.concat([Buffer.of(0x30, body.length), body])] }]
+  }
+  const sentTo = async (
+    attributes: EstProfile['attributes'],
+    change: Parameters<typeof issueRequest>[0] = {},
+  ) => {
+    cloud.est.put({ label: '', attributes, approval: 'manual', retryAfterSeconds: 0 })
+    const request = await issueRequest({ reason: 'bootstrap', ...change })
+    const answer = await estIssuer(options()).submit(request)
+    if (answer.kind !== 'pending') throw new Error('Expected the request to wait.')
+    return { request, answer, sent: () => new Pkcs10CertificateRequest(answer.ticket) }
+  }
+
+  it('extensions: it has them, byte for byte, signed by the same key', async () => {
+    const { request, sent } = await sentTo(extensions(usage, unknown))
+    expect(await sent().verify(webcrypto)).toBe(true)
+    expect(new Uint8Array(sent().publicKey.rawData)).toEqual(publicKeyOfRequest(request.csr))
+    expect(sent().extensions.map(({ rawData }) => Buffer.from(rawData))).toEqual([usage, unknown])
+  })
+
+  it('an extension that is there already: it stays as it is', async () => {
+    const theirs = Buffer.from('30140603551d11040d300b820974686569722e6e6574', 'hex')
+    const { sent } = await sentTo(extensions(theirs, usage), { alternativeName: 'device-1.example' })
+    expect(sent().extensions.map(({ type }) => type)).toEqual(['2.5.29.17', '2.5.29.15'])
+    expect(sent().extensions[0]?.toString('text')).toContain('device-1.example')
+  })
+
+  it.each([
+    ['object identifiers in place of extensions', [{ type: '1.2.840.113549.1.9.14', values: ['2.5.29.15'] }]],
+    ['an extension without a value', extensions(Buffer.from('30070603551d0f0400', 'hex'))],
+  ])('%s: it is as it was', async (_what, attributes) => {
+    const { request, answer } = await sentTo(attributes)
+    expect(answer.ticket).toBe(base64OfRequest(request.csr))
+  })
+
+  it.each<[what: string, credential: () => Promise<DeviceCredential | undefined>]>([
+    ['password', () => Promise.resolve(undefined)],
+    ['certificate in use', async () => identity(await cloud.est.authority())],
+  ])('to be tied to its connection, by %s: it is, over TLS 1.2, each time it is sent', async (_what, by) => {
+    const attributes = [challengePassword, ...extensions(usage)]
+    cloud.est.put({ label: '', attributes, approval: 'manual', retryAfterSeconds: 0 })
+    const credential = await by()
+    const request = await issueRequest({ ...(credential === undefined ? {} : { credential }) })
+    const answer = await estIssuer(options()).submit(request)
+    if (answer.kind !== 'pending') throw new Error('Expected the request to wait.')
+    cloud.est.approve()
+    chainIn(await estIssuer(options()).resume(answer.ticket, request), request)
   })
 })
 

@@ -102,6 +102,8 @@ scenario(
       const registrationId = azure.name('device-o3-manufacturer')
       const { est, options, answers } = await owner(azure, 'o3-manufacturer')
       const hsm = testHsm()
+      // Requests have to be tied to their TLS connection, by what the key in the HSM has signed there.
+      est.est.put({ label: 'gateways', attributes: ['1.2.840.113549.1.9.7'] })
       const keyName = azure.name('serial-4711')
       const manufacturer = await TestAuthority.createRoot({ commonName: 'manufacturer' })
       est.est.trust(manufacturer.certificate)

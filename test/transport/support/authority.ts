@@ -79,7 +79,12 @@ export function credentialOf(commonName: string, { certificate, key }: Identity)
     commonName: commonName as DeviceId,
     chain: certificate as Pem,
     keyUri: 'pkcs11:object=test;type=private',
-    secureContext: (ca) =>
-      createSecureContext({ cert: certificate, key, ...(ca === undefined ? {} : { ca }) }),
+    secureContext: (ca, maxVersion) =>
+      createSecureContext({
+        cert: certificate,
+        key,
+        ...(ca === undefined ? {} : { ca }),
+        ...(maxVersion === undefined ? {} : { maxVersion }),
+      }),
   }
 }
