@@ -6,10 +6,16 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 export default defineConfig({
   root,
   resolve: {
-    alias: { leafkeeper: `${root}src/index.ts`, 'leafkeeper-sim': `${root}sim/index.ts` },
+    // In this order: the first name that an import begins with is taken.
+    alias: {
+      'leafkeeper/testing': `${root}src/testing/index.ts`,
+      leafkeeper: `${root}src/index.ts`,
+      'leafkeeper-sim/testing': `${root}sim/testing/index.ts`,
+      'leafkeeper-sim': `${root}sim/index.ts`,
+    },
   },
   test: {
-    include: ['test/**/*.test.ts'],
+    include: ['test/**/*.test.ts', 'docs/examples/*.test.ts'],
     exclude: ['test/endurance/**'],
     // A process for each file: PKCS#11 modules and OpenSSL engines are configured once a process.
     pool: 'forks',

@@ -1,5 +1,5 @@
+import { temporaryToken } from 'leafkeeper/testing'
 import { runCommand } from '../story/command.ts'
-import { freshToken } from '../story/fresh-token.ts'
 import { measureBlackout } from './blackout.ts'
 import { measureBroker } from './broker.ts'
 import { measureHandshakes } from './handshake.ts'
@@ -15,7 +15,7 @@ a plain open() of the official client.
 
 await runCommand(usage, async ({ json }) => {
   const note = (text: string): void => void process.stderr.write(`${text}\n`)
-  const token = await freshToken('bench')
+  const token = await temporaryToken({ label: 'leafkeeper-bench', parent: '.leafkeeper' })
   try {
     note('Handshakes, HSM key against key file ...')
     const handshakes = await measureHandshakes(token.options)

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import { relative } from 'node:path'
 import type { DeviceAgent } from 'leafkeeper'
+import { temporaryToken, type TemporaryToken } from 'leafkeeper/testing'
 import { SimulatedCloud } from '../cloud.ts'
 import type { SimulatedHub } from '../hub/hub.ts'
+import { startDevice } from '../testing/start-device.ts'
 import { CleanUp } from './clean-up.ts'
-import { startDevice } from './device.ts'
-import { freshToken, type FreshToken } from './fresh-token.ts'
 import type { Progress } from './progress.ts'
 import type { StorySummary } from './summary.ts'
 import { TelemetrySource } from './telemetry-source.ts'
@@ -35,7 +35,10 @@ interface Scene {
  */
 export async function tellStory(progress: Progress, options: StoryOptions = {}): Promise<StorySummary> {
   progress.step('Making a SoftHSM token')
-  const token = await freshToken('story', options.stateFolder)
+  const token = await temporaryToken({
+    label: 'leafkeeper-story',
+    parent: options.stateFolder ?? '.leafkeeper',
+  })
   progress.detail(`module ${token.module}`)
   progress.detail(`tokens in ${relative('.', token.folder)}, removed at the end`)
   const cleanUp = new CleanUp()
@@ -45,7 +48,7 @@ export async function tellStory(progress: Progress, options: StoryOptions = {}):
   )
 }
 
-async function tell(scene: Scene, token: FreshToken): Promise<StorySummary> {
+async function tell(scene: Scene, token: TemporaryToken): Promise<StorySummary> {
   const { progress, cleanUp } = scene
   progress.step('Starting a local Azure: DPS, two hubs and a certificate authority')
   const cloud = await within('the local Azure to start', SimulatedCloud.start())
