@@ -3,7 +3,7 @@ import type { AgentModel } from './agent-model.ts'
 import { has, numbersIn, plus, type GenerationSet } from './generation-set.ts'
 import { operations } from './normal-form.ts'
 import { renumbered, renumberSet, renumberTask, type Renumbering } from './numbering.ts'
-import { onToken, renumberToken } from './token.ts'
+import { keysOn, onToken, renumberToken } from './token.ts'
 import { flightOf, isOnToken, underNumber, type Flight, type World } from './world.ts'
 
 /** A world in its one form, and which generation of it was which before. */
@@ -71,7 +71,7 @@ function generationsIn(agents: AgentModel, { agent, journal, flights, token, ope
 
 /** What others know of a generation means nothing once its key is gone: no other key will have that certificate. */
 function withoutTheGone(world: World): World {
-  const present = onToken(world.token)
+  const present = keysOn(world.token)
   const { enrolled, accepted, burnt, record } = world
   const recordIsGone = record !== null && record.generation !== 0 && !has(present, record.generation)
   if (!recordIsGone && ((enrolled | accepted | burnt) & ~present) === 0) return world

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { step } from '../../src/agent/machine.ts'
-import type { Step } from './agent-model.ts'
-import { explore, sizeOf, withDps } from './exploration.ts'
+import { brokenMachines } from './broken-machines.ts'
+import { explore, rules, sizeOf, withDps } from './exploration.ts'
 
 const budget = { rolls: 1, crashes: 1, faults: 1 }
 
@@ -16,16 +15,20 @@ describe('everything that can happen to a device in one roll, one crash and one 
     expect(found.violation).toBeNull()
     expect(found.worlds).toBeGreaterThan(1_000)
   })
+})
 
-  it('is told as a story where the machine moves its pointer before a hub has accepted the generation', () => {
-    const hasty: Step = (before, event) => {
-      const { state, effects } = step(before, event)
-      return state.roll.phase === 'switching'
-        ? { state: { ...state, active: state.roll.plan.generation }, effects }
-        : { state, effects }
-    }
-    const { violation } = explore({ budget: { rolls: 1, crashes: 0, faults: 0 }, machine: hasty })
-    expect(violation).toMatch(/^I2: the pointer moved to #2/)
-    expect(violation).toMatch(/^ +1\. a new device starts/m)
+describe('a machine that', () => {
+  it.each(brokenMachines.map((broken) => [broken.mistake, broken.breaks, broken] as const))(
+    '%s breaks %s, and nothing else',
+    (_mistake, breaks, { told, budget: least, machine }) => {
+      const { violation, violated } = explore({ budget: least, machine })
+      expect(violation).toMatch(told)
+      expect(violated).toEqual([breaks])
+      expect(violation).toMatch(/^ +1\. a new device starts/m)
+    },
+  )
+
+  it('is broken on purpose is there for every rule', () => {
+    expect(new Set(brokenMachines.map(({ breaks }) => breaks))).toEqual(new Set(rules))
   })
 })

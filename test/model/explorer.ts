@@ -4,12 +4,18 @@ import { Graph } from './graph.ts'
 import type { Happening, Happenings, Price } from './happenings.ts'
 import type { World } from './world.ts'
 
-/** Holds one happening, or the beginning, against the rules; the text says what is wrong, `null` that nothing is. */
-export type Check = (before: World | null, happening: Happening) => string | null
-
-/** A violation, and how it comes to it in as few steps as possible. */
-export interface Violation {
+/** What is wrong, and by which rule. */
+export interface Finding {
+  readonly rule: string
   readonly what: string
+}
+
+/** Holds one happening, or the beginning, against the rules; finds nothing where all is well. */
+export type Check = (before: World | null, happening: Happening) => readonly Finding[]
+
+/** What is wrong where it first goes wrong, and how it comes to it in as few steps as possible. */
+export interface Violation {
+  readonly findings: readonly Finding[]
   readonly trace: readonly Happening[]
 }
 
@@ -58,8 +64,8 @@ export class Explorer {
   /** Goes everywhere, or as far as the first violation. */
   explore(): Violation | null {
     const begin = this.#happenings.begin()
-    const what = this.#check(null, begin)
-    if (what !== null) return { what, trace: [begin] }
+    const findings = this.#check(null, begin)
+    if (findings.length > 0) return { findings, trace: [begin] }
     this.#reach(this.#numberOf(begin.world), this.#purse.full, -1)
     for (let node = 0; node < this.#nodes.length; node += 1) {
       const violation = this.#lookInto(node)
@@ -92,8 +98,8 @@ export class Explorer {
     if (here === undefined) return null
     const happenings: { to: number; kind: boolean }[] = []
     for (const happening of this.#happenings.at(price, here)) {
-      const what = this.#check(here, happening)
-      if (what !== null) return { what, trace: [...this.#traceTo(number), happening] }
+      const findings = this.#check(here, happening)
+      if (findings.length > 0) return { findings, trace: [...this.#traceTo(number), happening] }
       happenings.push({ to: this.#numberOf(happening.world), kind: happening.kind })
     }
     this.#graph.expand(world, index, happenings)

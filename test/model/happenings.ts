@@ -199,9 +199,9 @@ export class Happenings {
    */
   *#crashes(world: World, journalLost: boolean): Iterable<Happening> {
     for (const { what, world: left } of this.#powerLost(world)) {
-      // Nobody can know any more what was compromised, or which generation a hub had accepted.
+      // Nobody can know any more what was compromised, and hubs have to accept anew what the pointer is to move to.
       const known: World = journalLost
-        ? { ...left, burnt: noGenerations, accepted: onToken(left.token), breachOwed: false }
+        ? { ...left, burnt: noGenerations, accepted: noGenerations, breachOwed: false }
         : left
       const lost = journalLost ? ' and the journal is lost' : ''
       yield this.#became(

@@ -1,7 +1,7 @@
 import type { Effect } from '../../src/agent/effects.ts'
 import type { AgentState } from '../../src/agent/states.ts'
 import type { AgentModel, Reaction } from './agent-model.ts'
-import type { Check } from './explorer.ts'
+import type { Check, Finding } from './explorer.ts'
 import { countOf, has, noGenerations, numbersIn } from './generation-set.ts'
 import type { Happening } from './happenings.ts'
 import { now } from './normal-form.ts'
@@ -22,7 +22,7 @@ interface Case {
 /** Says what is wrong; `null` that nothing is. */
 type Rule = (it: Case) => string | null
 
-/** The invariants of the design that can be seen in one world, or in one step to it. I5 is in `exploration.ts`. */
+/** The invariants of the design that can be seen in one world, or in one step to it. I5, and the end of I7, are in `exploration.ts`. */
 const rules: readonly (readonly [name: string, rule: Rule])[] = [
   ['I1', activeIsComplete],
   ['I2', activeWasAccepted],
@@ -36,19 +36,25 @@ const rules: readonly (readonly [name: string, rule: Rule])[] = [
   ['the timer', timerIsKnown],
 ]
 
+/** The names of the rules. */
+export const rulesOfOneStep: readonly string[] = rules.map(([name]) => name)
+
 /** Holds every happening against all rules. */
 export function invariants(agents: AgentModel): Check {
   return (before: World | null, { raw: world, reactions }: Happening) => {
     const state = agents.state(world.agent)
     const stateBefore = before === null ? null : agents.state(before.agent)
     const it: Case = { before, world, state, stateBefore, reactions, commonName: agents.commonName }
-    for (const [name, rule] of rules) {
-      const what = rule(it)
-      if (what !== null) return `${name}: ${what}`
+    let findings = nothingFound
+    for (const [rule, holds] of rules) {
+      const what = holds(it)
+      if (what !== null) findings = [...findings, { rule, what }]
     }
-    return null
+    return findings
   }
 }
+
+const nothingFound: readonly Finding[] = []
 
 function activeIsComplete({ world, state: { active } }: Case): string | null {
   if (active === null || holdingOf(world.token, active) === 'certified') return null

@@ -7,14 +7,14 @@ import type { Happening } from './happenings.ts'
  * A violation as a story: what happened, line by line, and beside it where the machine came to and what it began.
  * Generations have the numbers they would have on a device: the first is 1, and none is used twice.
  */
-export function storyOf({ what, trace }: Violation): string {
+export function storyOf({ findings, trace }: Violation): string {
   const names = new Names()
   const lines = trace.map((happening, index) => {
     const line = `${String(index + 1).padStart(3)}. ${names.named(lineOf(happening))}`
     if (index < trace.length - 1) names.after(happening)
     return line
   })
-  return [names.named(what), ...lines].join('\n')
+  return [...findings.map(({ rule, what }) => names.named(`${rule}: ${what}`)), ...lines].join('\n')
 }
 
 function lineOf({ what, reactions }: Happening): string {

@@ -1,6 +1,6 @@
 import type { Failure, Occurrence } from '../../src/agent/events.ts'
 import type { Assignment, ErrorCode } from '../../src/agent/states.ts'
-import { has, minus, plus } from './generation-set.ts'
+import { has, plus } from './generation-set.ts'
 import { hasKey, holdingOf, isCertified, withHolding, type Holding } from './token.ts'
 import { flightOf, type Flight, type Task, type World } from './world.ts'
 
@@ -81,7 +81,7 @@ export function afterWork(cloud: Cloud, world: World, task: Task): World {
         ? holding(world, generation, task.chain === misnamed ? 'misnamed' : 'certified')
         : world
     case 'destroyGeneration':
-      return withoutGeneration(world, generation)
+      return holding(world, generation, 'nothing')
     case 'requestCertificate':
       return world
     case 'register':
@@ -99,8 +99,7 @@ export function afterWork(cloud: Cloud, world: World, task: Task): World {
 /** A generation whose destruction, or making, was cut off. */
 export function halfDone(world: World, task: Task): World {
   const isThere = holdingOf(world.token, task.generation) !== 'nothing'
-  if (task.kind === 'destroyGeneration' && isThere)
-    return withoutGeneration(world, task.generation, 'remains')
+  if (task.kind === 'destroyGeneration' && isThere) return holding(world, task.generation, 'remains')
   if (task.kind === 'generateKey' && !isThere) return holding(world, task.generation, 'remains')
   return world
 }
@@ -192,17 +191,4 @@ function failed({ operation }: Task, failure: Omit<Failure, 'retryAfterMs'>): Oc
 
 function holding(world: World, generation: number, held: Holding): World {
   return { ...world, token: withHolding(world.token, generation, held) }
-}
-
-/** The key is gone for good, and with it all that others know of it. */
-function withoutGeneration(world: World, generation: number, left: Holding = 'nothing'): World {
-  const { record } = world
-  return {
-    ...world,
-    token: withHolding(world.token, generation, left),
-    enrolled: minus(world.enrolled, generation),
-    accepted: minus(world.accepted, generation),
-    burnt: minus(world.burnt, generation),
-    record: record?.generation === generation ? { hub: record.hub, generation: 0 } : record,
-  }
 }

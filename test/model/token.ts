@@ -37,6 +37,14 @@ export function onToken(token: Token): GenerationSet {
   return set
 }
 
+/** The generations whose key the token holds. */
+export function keysOn(token: Token): GenerationSet {
+  let set = noGenerations
+  for (let index = 0; index < token.length; index += 1)
+    if (hasKey(token, index + 1)) set = plus(set, index + 1)
+  return set
+}
+
 export function isCertified(token: Token, generation: number): boolean {
   const letter = token[generation - 1]
   return letter === letters.certified || letter === letters.misnamed
