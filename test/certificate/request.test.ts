@@ -1,51 +1,67 @@
 import { webcrypto, X509Certificate } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createCertificateRequest } from '../../src/certificate/request.ts'
+import { beforeAll, describe, expect, test } from 'vitest'
+import {
+  base64OfRequest,
+  createCertificateRequest,
+  publicKeyOfRequest,
+} from '../../src/certificate/request.ts'
 import * as x509 from '../../src/certificate/x509.ts'
 import { certificateNames } from '../../src/hsm/certificate-names.ts'
-import type { HsmSigner, KeyType } from '../../src/hsm/key-store.ts'
-import type { HsmToken } from '../../src/hsm/token.ts'
-import { createTestHsm } from '../support/softhsm.ts'
+import type { KeyType } from '../../src/hsm/key-store.ts'
+import { softwareSigner } from '../support/software-signer.ts'
 import { clientExtensions, TestAuthority } from '../support/test-authority.ts'
 
-const hsm = createTestHsm()
-let token: HsmToken
+// What a request says. That a key in the HSM signs it: request-by-hsm.test.ts.
+
 let authority: TestAuthority
 
 beforeAll(async () => {
-  token = await hsm.open()
   authority = await TestAuthority.root()
 })
 
-afterAll(async () => {
-  await token.close()
-  hsm.remove()
-})
+describe('a request', () => {
+  // RFC 5758, 3.2 and RFC 4055, 5: the algorithm that an authority expects for such a key.
+  test.each<[KeyType, string, string]>([
+    ['EC-P256', 'ECDSA', 'SHA-256'],
+    ['EC-P384', 'ECDSA', 'SHA-384'],
+    ['RSA-2048', 'RSASSA-PKCS1-v1_5', 'SHA-256'],
+    ['RSA-3072', 'RSASSA-PKCS1-v1_5', 'SHA-256'],
+  ])('for an %s key is signed by it with %s over %s', async (keyType, name, hash) => {
+    const signer = softwareSigner(keyType)
+    const csr = await createCertificateRequest({ signer, subject: { commonName: 'device-1' } })
+    const request = new x509.Pkcs10CertificateRequest(csr)
+    expect(request.signatureAlgorithm).toMatchObject({ name, hash: { name: hash } })
+    expect(await request.verify(webcrypto)).toBe(true)
+    expect(publicKeyOfRequest(csr)).toEqual(signer.publicKey)
+  })
 
-let agents = 0
-async function newSigner(keyType: KeyType = 'EC-P256'): Promise<HsmSigner> {
-  agents += 1
-  const keys = token.keyStore(`agent-${agents}`)
-  return await keys.signer((await keys.generate(1, keyType)).keyId)
-}
-
-describe.each<KeyType>(['EC-P256', 'EC-P384', 'RSA-2048', 'RSA-3072'])(
-  'a request for an %s key',
-  (keyType) => {
-    test('is signed by the key inside the HSM and carries its public key', async () => {
-      const signer = await newSigner(keyType)
-      const csr = await createCertificateRequest({ signer, subject: { commonName: 'device-1' } })
-      const request = new x509.Pkcs10CertificateRequest(csr)
-      expect(await request.verify(webcrypto)).toBe(true)
-      expect(Buffer.from(request.publicKey.rawData)).toEqual(Buffer.from(signer.publicKey))
-      expect(request.subject).toBe('CN=device-1')
+  test('for a name says that name and asks for nothing else', async () => {
+    const csr = await createCertificateRequest({
+      signer: softwareSigner(),
+      subject: { commonName: 'Gerät, №1' },
     })
-  },
-)
+    const request = new x509.Pkcs10CertificateRequest(csr)
+    expect(request.subjectName.toJSON()).toEqual([{ CN: ['Gerät, №1'] }])
+    expect(request.extensions).toEqual([])
+    // RFC 5280, 4.1.2.4: a UTF8String, whatever the characters.
+    expect(Buffer.from(request.rawData).includes(Buffer.from('0c0c', 'hex'))).toBe(true)
+  })
+
+  test('is PEM that ends its last line, and its DER in Base64 for the services', async () => {
+    const csr = await createCertificateRequest({
+      signer: softwareSigner(),
+      subject: { commonName: 'device-1' },
+    })
+    expect(csr).toMatch(/^-----BEGIN CERTIFICATE REQUEST-----\n[^-]+\n-----END CERTIFICATE REQUEST-----\n$/)
+    const { rawData } = new x509.Pkcs10CertificateRequest(csr)
+    expect(base64OfRequest(csr)).toBe(Buffer.from(rawData).toString('base64'))
+    expect(base64OfRequest(csr.replaceAll('\n', '\r\n'))).toBe(base64OfRequest(csr))
+  })
+})
 
 test('a request whose signature was changed does not verify', async () => {
   const csr = await createCertificateRequest({
-    signer: await newSigner(),
+    signer: softwareSigner(),
     subject: { commonName: 'device-1' },
   })
   const der = Buffer.from(new x509.Pkcs10CertificateRequest(csr).rawData)
@@ -80,11 +96,11 @@ describe('a request after an active certificate', () => {
     ],
     ['alternative names', 'CN=device-1', [alternatives]],
   ])('with %s asks for the same again, byte for byte', async (_what, subject, extensions) => {
-    const active = await authority.issue((await newSigner()).publicKey, {
+    const active = await authority.issue(softwareSigner().publicKey, {
       subject,
       extensions: [...clientExtensions, ...extensions],
     })
-    const csr = await createCertificateRequest({ signer: await newSigner(), subject: active })
+    const csr = await createCertificateRequest({ signer: softwareSigner(), subject: active })
 
     const der = Buffer.from(new x509.Pkcs10CertificateRequest(csr).rawData)
     const { raw } = new X509Certificate(active)
@@ -101,12 +117,12 @@ test('a request has what an issuer wants in it, and no second set of alternative
   const names = new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: 'device-1.example' }])
   const others = new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: 'another.example' }])
   const usage = new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true)
-  const active = await authority.issue((await newSigner()).publicKey, {
+  const active = await authority.issue(softwareSigner().publicKey, {
     subject: 'CN=device-1',
     extensions: [...clientExtensions, names],
   })
   const csr = await createCertificateRequest({
-    signer: await newSigner(),
+    signer: softwareSigner(),
     subject: active,
     additions: {
       challengePassword: 'p/+=',
@@ -124,7 +140,7 @@ test('a request has what an issuer wants in it, and no second set of alternative
 test.each(['', 'nonsense', '-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n'])(
   'an active certificate that is none (%j) is refused',
   async (subject) => {
-    await expect(createCertificateRequest({ signer: await newSigner(), subject })).rejects.toMatchObject({
+    await expect(createCertificateRequest({ signer: softwareSigner(), subject })).rejects.toMatchObject({
       code: 'CERT_UNREADABLE',
     })
   },
