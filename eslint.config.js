@@ -2,7 +2,16 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'sim/dist/**', 'coverage/**', 'node_modules/**', '.leafkeeper/**'] },
+  {
+    ignores: [
+      'dist/**',
+      'sim/dist/**',
+      'coverage/**',
+      'node_modules/**',
+      '.leafkeeper/**',
+      '.stryker-tmp/**',
+    ],
+  },
   js.configs.recommended,
   ...tseslint.configs.strictTypeChecked,
   ...tseslint.configs.stylisticTypeChecked,
