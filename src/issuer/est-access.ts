@@ -19,7 +19,7 @@ export async function withBootstrap<Result>(
   work: (access: EstAccess) => Promise<Result>,
 ): Promise<Result> {
   const shown = basic === undefined ? {} : { authorization: await basicAuthorization(basic) }
-  if (certificate === undefined) return work({ ...shown, secureContext: withoutCertificate })
+  if (certificate === undefined) return work({ ...nobody, ...shown })
   if ('token' in certificate)
     return withTokenCertificate(certificate, commonName, (credential) =>
       work({ ...shown, secureContext: (ca, maxVersion) => credential.secureContext(ca, maxVersion) }),
@@ -27,8 +27,10 @@ export async function withBootstrap<Result>(
   return work({ ...shown, ...(await fromFiles(certificate)) })
 }
 
-const withoutCertificate: EstAccess['secureContext'] = (ca, maxVersion) =>
-  createSecureContext(trusting(ca, maxVersion))
+/** Shows nothing. */
+export const nobody: EstAccess = {
+  secureContext: (ca, maxVersion) => createSecureContext(trusting(ca, maxVersion)),
+}
 
 function trusting(ca: string | undefined, maxVersion: SecureVersion | undefined): SecureContextOptions {
   return { ...(ca === undefined ? {} : { ca }), ...(maxVersion === undefined ? {} : { maxVersion }) }

@@ -1,3 +1,4 @@
+import { parseChain } from '../certificate/parse-chain.ts'
 import { LeafkeeperError } from '../errors.ts'
 import { nameOf } from '../transport/service.ts'
 import type { EstResponse } from './est-exchange.ts'
@@ -32,6 +33,11 @@ export function base64In(response: EstResponse, mediaType: string, server: EstSe
   if (text === '' || text.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(text))
     throw notEst(response, server, 'with something that is not Base64 (RFC 8951, 3.1)')
   return text
+}
+
+/** DER of each certificate in an answer with status 200. @throws LeafkeeperError as {@link base64In}, and `CERT_*` */
+export function certificatesIn(response: EstResponse, server: EstServer): readonly Buffer[] {
+  return parseChain(base64In(response, 'application/pkcs7-mime', server)).certificates
 }
 
 /**

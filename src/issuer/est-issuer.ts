@@ -1,14 +1,14 @@
 import { chainByPath } from '../certificate/chain-path.ts'
-import { parseChain } from '../certificate/parse-chain.ts'
 import { readCertificate } from '../certificate/read-certificate.ts'
 import { base64OfRequest, publicKeyOfRequest } from '../certificate/request.ts'
 import { LeafkeeperError } from '../errors.ts'
 import { toPem } from '../hsm/pem.ts'
 import { withBootstrap } from './est-access.ts'
-import { base64In, pauseOf } from './est-answer.ts'
+import { base64In, certificatesIn, pauseOf } from './est-answer.ts'
 import { readCsrAttributes, requireWanted } from './est-csr-attributes.ts'
 import { askEst, type EstAccess, type EstQuestion, type EstResponse } from './est-exchange.ts'
 import { completeEstOptions, type EstIssuerOptions, type EstServer } from './est-options.ts'
+import { trustByFingerprint } from './est-trust.ts'
 import type { IssueAnswer, IssueRequest, Issuer } from './issuer.ts'
 
 /**
@@ -18,7 +18,7 @@ import type { IssueAnswer, IssueRequest, Issuer } from './issuer.ts'
  * with its key inside the HSM. Where that one has expired, or is replaced because its key is in other hands (a roll for
  * a breach), the device shows `bootstrap` again, if there is one.
  *
- * The server has to prove its name to `trustedAuthorities` first. Each try asks for the server's authorities, with whom
+ * The server has to prove its name to `trustedAuthorities` first, or to the authority that `fingerprint` is of. Each try asks for the server's authorities, with whom
  * the certificate is made a chain, and for what requests are to have; a 202 is pending until Retry-After, and then the
  * same request is sent again, also by a later process. Redirections are not followed.
  *
@@ -53,10 +53,11 @@ export function estIssuer(options: EstIssuerOptions): Issuer {
 async function enroll(
   request: IssueRequest,
   ticket: string | undefined,
-  server: EstServer,
+  configured: EstServer,
 ): Promise<IssueAnswer> {
-  const { signal, release } = withDeadline(request.signal, server)
+  const { signal, release } = withDeadline(request.signal, configured)
   try {
+    const server = await trustByFingerprint(configured, signal)
     return await withAccess(request, server, async (operation, access) => {
       const ask = (question: EstQuestion): Promise<EstResponse> => askEst(question, access, server, signal)
       // First, so that no certificate is issued that cannot be used.
@@ -133,10 +134,6 @@ async function wantedRequest(
   if (isLinked)
     return async (challengePassword) => base64OfRequest(await sign({ challengePassword, extensions }))
   return base64OfRequest(extensions.length === 0 ? csr : await sign({ extensions }))
-}
-
-function certificatesIn(response: EstResponse, server: EstServer): readonly Buffer[] {
-  return parseChain(base64In(response, 'application/pkcs7-mime', server)).certificates
 }
 
 /** One limit for all that a try does. */

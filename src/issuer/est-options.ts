@@ -1,8 +1,10 @@
+import type { Thumbprint } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
 import { certificatesInPem } from '../hsm/pem.ts'
 import type { SecretSource } from '../secret-source.ts'
 import { parseAddress, route } from '../transport/address.ts'
 import type { NetworkOptions } from '../transport/network.ts'
+import type { StreamOptions } from '../transport/open-secure-stream.ts'
 import type { Service } from '../transport/service.ts'
 import type { TokenCertificate } from '../transport/token-credential.ts'
 
@@ -31,6 +33,12 @@ export interface EstIssuerOptions extends NetworkOptions {
    * publishes, after it has proved its name.
    */
   readonly anchors?: string
+  /**
+   * The one authority to trust, in place of `anchors`, by the SHA-256 of its certificate: hexadecimal, with or without
+   * colons. The server publishes the certificate. Without `trustedAuthorities`, this authority has to have signed the
+   * server's certificate too: that is all a device needs to have been told beforehand (RFC 7030, 4.1.1).
+   */
+  readonly fingerprint?: string
   /** For the first certificate; and for a later one where the present one has expired or is in other hands. */
   readonly bootstrap?: EstBootstrap
   /** How long one try may take as a whole, in milliseconds. Default one minute, at most five. */
@@ -48,9 +56,10 @@ export interface EstServer {
   readonly path: string
   /** The header field. */
   readonly host: string
-  readonly network: NetworkOptions
+  readonly network: StreamOptions
   /** DER. */
   readonly anchors: readonly Buffer[] | undefined
+  readonly fingerprint: Thumbprint | undefined
   readonly bootstrap: EstBootstrap | undefined
   readonly deadlineMs: number
   readonly retryAfterMs: number
@@ -81,6 +90,11 @@ export function completeEstOptions(options: EstIssuerOptions): EstServer {
   requireDuration('retryAfterMs', retryAfterMs, Number.MAX_SAFE_INTEGER)
   const anchors = options.anchors === undefined ? undefined : certificatesInPem(options.anchors)
   if (anchors?.length === 0) throw invalid('anchors to be PEM certificates, got none')
+  const fingerprint = options.fingerprint?.replaceAll(':', '').toUpperCase()
+  if (fingerprint !== undefined && !/^[0-9A-F]{64}$/.test(fingerprint))
+    throw invalid('fingerprint to be a SHA-256 of 64 hexadecimal digits')
+  if (fingerprint !== undefined && anchors !== undefined)
+    throw invalid('trust to be in anchors or in a fingerprint, got both')
   const user = bootstrap?.basic?.user
   // RFC 7617, 2.
   if (user !== undefined && /[:\p{Cc}]/u.test(user))
@@ -99,6 +113,7 @@ export function completeEstOptions(options: EstIssuerOptions): EstServer {
     host: address.port === httpsPort ? name : host,
     network: options,
     anchors,
+    fingerprint: fingerprint as Thumbprint | undefined,
     bootstrap,
     deadlineMs,
     retryAfterMs,
