@@ -4,7 +4,7 @@
 #
 #   hsm-config/setup.sh           do it
 #   hsm-config/setup.sh --bench   do it, with mosquitto, which the benchmark compares with
-#   hsm-config/setup.sh --test    do it, with strongSwan's pki and curl, which tests compare with
+#   hsm-config/setup.sh --test    do it, with strongSwan's pki and curl, which tests compare with, and a TPM in software
 #   hsm-config/setup.sh --check   only say what is missing, and exit with 1 if something is
 set -euo pipefail
 
@@ -75,6 +75,8 @@ missing_packages() {
     # It reads no elliptic curves without its plugins.
     pki --gen --type ecdsa --size 256 >/dev/null 2>&1 || say strongswan-pki libstrongswan-standard-plugins
     command -v curl >/dev/null || say curl
+    command -v swtpm >/dev/null || say swtpm
+    command -v socat >/dev/null || say socat
   fi
   # A compiler is needed only while pkcs11js is not built.
   if ! pkcs11js_works; then

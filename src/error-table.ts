@@ -75,6 +75,29 @@ export const errorTable = {
     'The text is not an RFC 7512 PKCS#11 URI.',
     'Write it like pkcs11:token=gateway;object=leaf;type=private.',
   ),
+  // TPM
+  TPM_PACKAGE_MISSING: fatal(
+    'The package azure-iot-security-tpm, which TPM attestation needs, is not installed or cannot be loaded.',
+    'Add it (npm install azure-iot-security-tpm@1.9.3); docs/tpm.md says how to do so without a compiler.',
+  ),
+  TPM_UNREACHABLE: transient(
+    'The TPM cannot be reached.',
+    'It is tried again; check that the device file or socket is there and that this user may open it.',
+  ),
+  TPM_TIMEOUT: transient('The TPM did not answer in time.', 'It is tried again; look at the TPM.'),
+  TPM_DEVICE_ERROR: transient(
+    'The TPM reported a failure, or answered with something that is not a response.',
+    'It is tried again; if it stays, look at the TPM and at what else uses it.',
+  ),
+  TPM_KEY_MISSING: fatal(
+    'The TPM holds no identity key of this device.',
+    'It was cleared, or never registered: leafkeeper registers with DPS again, which gives it a new one.',
+  ),
+  TPM_ACTIVATION_FAILED: fatal(
+    'The TPM did not take in the key that DPS sent for it.',
+    "Check that the enrollment holds this TPM's endorsement key; something may have changed the answer of DPS.",
+  ),
+  TPM_CLOSED: fatal('The TPM was used after it was closed.', 'Open it again before using it.'),
   // TLS binding
   TLS_ENGINE_MISSING: fatal(
     'OpenSSL cannot load the pkcs11 engine.',

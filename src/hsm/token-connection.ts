@@ -4,7 +4,7 @@ import type { Secret } from '../secret.ts'
 import { findToken, type FoundToken } from './find-token.ts'
 import type { TokenDescription } from './key-store.ts'
 import { isAlive, isLoggedIn, logIn } from './login.ts'
-import { OneAtATime } from './one-at-a-time.ts'
+import { OneAtATime } from '../one-at-a-time.ts'
 import { hsmError, isSessionLost } from './pkcs11-error.ts'
 import type { Pkcs11Module } from './pkcs11-module.ts'
 import { SessionPool } from './session-pool.ts'
@@ -35,7 +35,7 @@ export interface ConnectionOptions {
 export class TokenConnection {
   readonly module: Pkcs11Module
   /** Writes take turns: SoftHSM corrupts its store when two run at a time (SoftHSMv2#573). */
-  readonly turns = new OneAtATime()
+  readonly turns = new OneAtATime('HSM_CLOSED')
   readonly #pin: Secret
   readonly #pool: SessionPool
   readonly #watchers = new Set<(lost: Lost) => void>()

@@ -136,12 +136,12 @@ describe('where packages are missing', () => {
     command('pki', 'exit 1')
     command(
       'apt-get',
-      `if [ "$1" = install ]; then printf '#!%s\\n' "${found('bash')}" | tee "${bin}/pki" >"${bin}/curl"; chmod +x "${bin}/curl"; fi`,
+      `if [ "$1" = install ]; then printf '#!%s\\n' "${found('bash')}" | tee "${bin}"/{pki,curl,swtpm,socat} >/dev/null; chmod +x "${bin}"/{pki,curl,swtpm,socat}; fi`,
     )
     for (const tool of ['tee', 'chmod']) symlinkSync(found(tool), join(bin, tool))
     expect(setup('--test').calls.filter((call) => !call.startsWith('pki'))).toEqual([
       'apt-get update -qq',
-      'apt-get install -y -qq --no-install-recommends strongswan-pki libstrongswan-standard-plugins curl',
+      'apt-get install -y -qq --no-install-recommends strongswan-pki libstrongswan-standard-plugins curl swtpm socat',
     ])
     expect(setup('--test')).toMatchObject({ status: 0, calls: [] })
   })
