@@ -111,7 +111,11 @@ function converse(
       let body = ''
       incoming.on('data', (text: string) => {
         body += text
-        if (body.length > mostBytes) reject(tooLarge(operation, nameOf(service)))
+        if (body.length <= mostBytes) return
+        const error = tooLarge(operation, nameOf(service))
+        reject(error)
+        // Nobody waits for the rest.
+        stream.fail(error)
       })
       incoming.on('error', reject)
       incoming.on('end', () => resolve(responseOf(operation, incoming, body)))

@@ -68,7 +68,7 @@ async function enroll(
       const response = await ask({ operation, csr })
       if (response.status === 202) {
         const retryAfterMs = pauseOf(response, server.now()) ?? server.retryAfterMs
-        return { kind: 'pending', ticket: typeof csr === 'string' ? csr : madeAnew, retryAfterMs }
+        return { kind: 'pending', ticket: ticketFor(csr), retryAfterMs }
       }
       const chain = chainByPath({
         publicKey: publicKeyOfRequest(request.csr),
@@ -103,6 +103,16 @@ async function withAccess<Result>(
   })
 }
 
+/**
+ * The request itself, so that it is the same one that is sent again. One that is tied to its connection is made again for
+ * the next one, and so is one that is longer than a ticket may be.
+ */
+function ticketFor(csr: string | ((tlsUnique: string) => Promise<string>)): string {
+  return typeof csr === 'string' && csr.length <= longestTicket ? csr : 'made anew'
+}
+
+const longestTicket = 4_096
+
 /** A ticket can be of another issuer, where the agent was given this one meanwhile. */
 function isFor({ csr }: IssueRequest, ticket: string | undefined): ticket is string {
   if (ticket === undefined) return false
@@ -115,9 +125,6 @@ function isFor({ csr }: IssueRequest, ticket: string | undefined): ticket is str
 
 /** Statuses that mean that the server has no wishes (RFC 7030, 4.5.2), or does not know of this optional operation. */
 const withoutWishes: ReadonlySet<number> = new Set([204, 404, 501])
-
-/** The ticket of a request that is tied to its connection, and so has to be made again for the next one. */
-const madeAnew = 'made anew'
 
 /** The request in Base64, as the server wants it; or how it is made once there is a connection to tie it to. */
 async function wantedRequest(

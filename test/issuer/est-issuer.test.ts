@@ -334,6 +334,20 @@ describe('what the server wants in a request', () => {
     expect(sent().extensions.map(({ rawData }) => Buffer.from(rawData))).toEqual([usage, unknown])
   })
 
+  it('more than is kept of a request: it is made again', async () => {
+    const long = Buffer.concat([
+      Buffer.from('30820fa906042a030405', 'hex').subarray(0, 4),
+      Buffer.from('06042a030405', 'hex'),
+      Buffer.from('04820f9f', 'hex'),
+      Buffer.alloc(0xf9f, 1),
+    ])
+    const attribute = Buffer.concat([Buffer.from('30820fad', 'hex'), long])
+    const { request, answer } = await sentTo([{ type: '1.2.840.113549.1.9.14', values: [attribute] }])
+    expect(answer.ticket.length).toBeLessThan(100)
+    cloud.est.approve()
+    chainIn(await estIssuer(options()).resume(answer.ticket, request), request)
+  })
+
   it('an extension that is there already: it stays as it is', async () => {
     const theirs = Buffer.from('30140603551d11040d300b820974686569722e6e6574', 'hex')
     const { sent } = await sentTo(extensions(theirs, usage), { alternativeName: 'device-1.example' })
