@@ -17,11 +17,11 @@ export interface StoredCertificate {
 export function readGeneration(
   api: PKCS11,
   session: Handle,
-  { keyId, number, objects }: IndexedGeneration,
+  generation: IndexedGeneration,
 ): StoredGeneration {
+  const { keyId, number, objects } = generation
   const publicObject = objects.find(({ kind }) => kind === 'public')
   const publicKey = publicObject && readPublicKey(api, session, publicObject.handle)
-  const certificates = readCertificates(api, session, objects)
   const privateKey = objects.find(({ kind }) => kind === 'private')
   if (privateKey !== undefined) checkIdentity(api, session, privateKey, keyId)
   return {
@@ -30,13 +30,48 @@ export function readGeneration(
     keyType: publicKey?.keyType,
     publicKey: publicKey?.spki,
     hasPrivateKey: privateKey !== undefined,
-    chain:
-      publicKey &&
-      chainOf(
-        publicKey.spki,
-        certificates.map(({ der }) => der),
-      ),
+    chain: publicKey && chainOf(publicKey.spki, dersOf(api, session, generation)),
   }
+}
+
+/**
+ * Reads what the token holds of one agent, one generation a number. Labels and ids are only what somebody wrote there:
+ * a key whose certificate is under another `CKA_ID` is matched with it by the public key, and of several objects that
+ * claim the same number those count that can work. The others are left as they are.
+ */
+export function readGenerations(
+  api: PKCS11,
+  session: Handle,
+  generations: readonly IndexedGeneration[],
+): readonly StoredGeneration[] {
+  let anywhere: readonly Buffer[] | undefined
+  const best = new Map<number, StoredGeneration>()
+  for (const generation of generations) {
+    const own = readGeneration(api, session, generation)
+    const { publicKey, chain } = own
+    const stored =
+      publicKey === undefined || chain !== undefined
+        ? own
+        : {
+            ...own,
+            chain: chainOf(
+              publicKey,
+              (anywhere ??= generations.flatMap((each) => dersOf(api, session, each))),
+            ),
+          }
+    const other = best.get(generation.number)
+    if (other === undefined || worthOf(stored) > worthOf(other)) best.set(generation.number, stored)
+  }
+  return [...best.values()]
+}
+
+/** A key without its certificate may get it again; a certificate without its key is of no use. */
+function worthOf({ hasPrivateKey, chain }: StoredGeneration): number {
+  return (hasPrivateKey ? 2 : 0) + (chain === undefined ? 0 : 1)
+}
+
+function dersOf(api: PKCS11, session: Handle, { objects }: IndexedGeneration): readonly Buffer[] {
+  return readCertificates(api, session, objects).map(({ der }) => der)
 }
 
 /**

@@ -14,7 +14,7 @@ import { keyUriOf } from './key-uri.ts'
 import { checkAgentName, keyIdOf } from './object-name.ts'
 import type { IndexedGeneration, IndexedObject, ObjectIndex } from './object-index.ts'
 import { isHandleStale } from './pkcs11-error.ts'
-import { readGeneration } from './stored-generation.ts'
+import { readGeneration, readGenerations } from './stored-generation.ts'
 import type { TokenConnection } from './token-connection.ts'
 import { signOnToken } from './token-signer.ts'
 import type { PresentGeneration, TokenWriter } from './token-writer.ts'
@@ -72,7 +72,7 @@ export class TokenKeyStore implements KeyStore {
     await this.#caughtUp()
     return this.#fresh(() =>
       this.#parts.connection.now('list the keys', (api, session) =>
-        this.#generations().map((generation) => readGeneration(api, session, generation)),
+        readGenerations(api, session, this.#generations()),
       ),
     )
   }
