@@ -83,11 +83,16 @@ export function readFault(text: string): SetFault {
     throw new RangeError(`There is no fault "${written}": expected one of ${faultNames.join(', ')}.`)
   }
   if (value === undefined) return checked({ name, settings: {} })
-  const kind = parseFaultName(name)
-  const setting = valueOf[kind.disturbance ?? kind.fault]
+  const setting = settingOf(name)
   if (setting === undefined) throw new RangeError(`The fault ${name} takes no value.`)
   if (setting === 'hub' || setting === 'certificate') return { name, settings: { [setting]: value } }
   return checked({ name, settings: { [setting]: value === '' ? Number.NaN : Number(value) } })
+}
+
+/** The setting that a fault is mostly given, or cannot do without; `undefined` when it takes none but `times`. */
+export function settingOf(name: FaultName): keyof FaultSettings | undefined {
+  const kind = parseFaultName(name)
+  return valueOf[kind.disturbance ?? kind.fault]
 }
 
 /** A fault by its parts. */

@@ -33,3 +33,6 @@ export function certificate(of: X509Certificate | undefined): Html {
     <span>until ${instant(Date.parse(of.validTo))}</span>
   </span>`
 }
+
+/** Where there is nothing. */
+export const nothing = html`<span class="none">none</span>`

@@ -3,7 +3,7 @@ import { bodyLimit } from 'hono/body-limit'
 import { secureHeaders } from 'hono/secure-headers'
 import { ServiceError } from '../errors.ts'
 import { html } from './html.ts'
-import { document } from './page.ts'
+import { document } from './document.ts'
 import { Pages, type PortalParts } from './pages.ts'
 import { addCertificatePages } from './pages/certificates.ts'
 import { addDevicePages } from './pages/devices.ts'
@@ -29,7 +29,7 @@ export function portalApp(parts: PortalParts): Hono {
       403,
     )
   })
-  app.use(access.session, bodyLimit({ maxSize: largestForm }), access.ownForm)
+  app.use(access.session, bodyLimit({ maxSize: largestForm, onError: tooLarge }), access.ownForm)
 
   app.get('/portal.css', (context) => context.body(stylesheet, 200, { 'content-type': 'text/css' }))
   app.get('/icon.svg', (context) => context.body(icon, 200, { 'content-type': 'image/svg+xml' }))
@@ -52,9 +52,15 @@ export function portalApp(parts: PortalParts): Hono {
     context.status(status as Parameters<typeof context.status>[0])
     const title = status === 404 ? 'Not found' : 'This did not work'
     const body = (): ReturnType<typeof html> => html`<p>${error.message}</p>`
-    return context.html(document({ title, section: 'overview', body }, '', access.csrf))
+    return context.html(
+      document({ title, section: 'overview', path: '', body }, access.csrf, { isLive: false }),
+    )
   })
   return app
+}
+
+function tooLarge(): never {
+  throw new ServiceError(413, 413001, `A form has at most ${largestForm} bytes, files included.`)
 }
 
 /** Nothing from anywhere else, nothing inline, in nobody's frame, and nothing kept. */

@@ -22,6 +22,7 @@ export const stylesheet = css`
     --g2: #0f6b62;
     --g3: #95470b;
     --bar: #8b98a9;
+    --edge: #7a8594;
   }
   @media (prefers-color-scheme: dark) {
     :root {
@@ -42,6 +43,7 @@ export const stylesheet = css`
       --g2: #1b766d;
       --g3: #9c5216;
       --bar: #6d7b8c;
+      --edge: #77869a;
     }
   }
   * {
@@ -249,6 +251,197 @@ export const stylesheet = css`
     background: var(--bad-ground);
     color: var(--bad);
   }
+  form {
+    margin: 0 0 1rem;
+  }
+  fieldset {
+    margin: 0 0 1rem;
+    padding: 0.75rem 1rem;
+    border: 1px solid var(--line);
+    background: var(--sheet);
+  }
+  legend,
+  label {
+    font-weight: 600;
+    font-size: 0.95rem;
+  }
+  .field {
+    margin: 0 0 1rem;
+    max-width: 32rem;
+  }
+  .field > label {
+    display: block;
+    margin-bottom: 0.2rem;
+  }
+  .hint {
+    margin: 0.2rem 0 0;
+    color: var(--faint);
+    font-size: 0.9rem;
+  }
+  input:not([type='checkbox'], [type='radio'], [type='hidden']),
+  select,
+  textarea {
+    width: 100%;
+    min-height: 2.5rem;
+    padding: 0.4rem 0.6rem;
+    border: 1px solid var(--edge);
+    border-radius: 4px;
+    background: var(--sheet);
+    color: var(--text);
+    font: inherit;
+  }
+  textarea,
+  .code {
+    font-family: ui-monospace, 'DejaVu Sans Mono', monospace !important;
+    font-size: 0.9rem !important;
+  }
+  .radios label {
+    display: inline-block;
+    margin-right: 1.5rem;
+    padding: 0.3rem 0;
+    font-weight: 400;
+  }
+  input[type='checkbox'],
+  input[type='radio'] {
+    width: 1.1rem;
+    height: 1.1rem;
+    margin: 0 0.3rem 0 0;
+    vertical-align: -0.15rem;
+    accent-color: var(--accent);
+  }
+  .row {
+    display: grid;
+    grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr));
+    gap: 0 1rem;
+    align-items: start;
+  }
+  .slots {
+    grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr));
+    align-items: stretch;
+  }
+  button,
+  .button {
+    display: inline-block;
+    min-height: 2.5rem;
+    padding: 0.4rem 1rem;
+    border: 1px solid var(--accent);
+    border-radius: 4px;
+    background: var(--accent);
+    color: var(--on-accent);
+    font: inherit;
+    font-weight: 600;
+    text-decoration: none;
+    cursor: pointer;
+  }
+  button.plain,
+  .button {
+    background: var(--sheet);
+    color: var(--accent);
+  }
+  button.danger {
+    border-color: var(--bad);
+    background: var(--sheet);
+    color: var(--bad);
+  }
+  button:hover,
+  .button:hover {
+    text-decoration: underline;
+  }
+  td form {
+    margin: 0;
+  }
+  td button {
+    min-height: 2rem;
+    padding: 0.1rem 0.75rem;
+    font-size: 0.9rem;
+  }
+  .actions {
+    display: flex;
+    flex-wrap: wrap;
+    gap: 0 1rem;
+  }
+  .live + p {
+    margin-top: 0.75rem;
+  }
+  details summary {
+    padding: 0.4rem 0;
+    color: var(--bad);
+    cursor: pointer;
+  }
+  form:has([value='intermediate']:checked) .when-ca,
+  form:has([value='ca']:checked) .when-intermediate,
+  form:has([value='scheduleDeviceMethod']:checked) .when-twin,
+  form:has([value='scheduleUpdateTwin']:checked) .when-method {
+    display: none;
+  }
+  pre {
+    margin: 0.5rem 0;
+    padding: 0.75rem;
+    overflow-x: auto;
+    background: var(--plain-ground);
+    color: var(--text);
+    overflow-wrap: normal;
+  }
+  .notice p {
+    margin: 0;
+  }
+  .steps {
+    padding-left: 1.25rem;
+  }
+  .faults {
+    margin: 0;
+    padding: 0;
+    list-style: none;
+  }
+  .faults > li {
+    padding: 0.5rem 1rem 0.75rem;
+    background: var(--sheet);
+    border: 1px solid var(--line);
+    border-top: none;
+  }
+  .faults > li:first-child {
+    border-top: 1px solid var(--line);
+  }
+  .faults > li,
+  .faults form {
+    display: grid;
+    grid-template-columns: minmax(0, 1fr) 19rem;
+    gap: 0.25rem 1.5rem;
+    align-items: center;
+    margin: 0;
+  }
+  .faults form {
+    grid-template-columns: 11.5rem minmax(0, 1fr);
+  }
+  .faults h3 {
+    margin: 0;
+  }
+  .faults .row {
+    grid-template-columns: repeat(3, minmax(0, 1fr));
+  }
+  .faults .row .field:first-child:nth-last-child(2) {
+    grid-column-start: 2;
+  }
+  .faults .field {
+    margin: 0;
+  }
+  .faults .field > label {
+    font-size: 0.8rem;
+    font-weight: 400;
+    color: var(--faint);
+  }
+  .faults input,
+  .faults select {
+    min-height: 2rem !important;
+    padding: 0.1rem 0.4rem !important;
+  }
+  .faults .live {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: center;
+    justify-content: end;
+    gap: 0.25rem 0.75rem;
+  }
   .chart {
     display: block;
     width: 100%;
@@ -281,8 +474,22 @@ export const stylesheet = css`
     fill: var(--faint);
     font-size: 12px;
   }
-  .bar {
+  .bar,
+  .mark.bar {
     fill: var(--bar);
+  }
+  .legend {
+    display: flex;
+    flex-wrap: wrap;
+    gap: 0.25rem 1.25rem;
+    margin: 0.5rem 0 0;
+    padding: 0;
+    list-style: none;
+    color: var(--faint);
+    font-size: 0.85rem;
+  }
+  .legend svg {
+    vertical-align: -0.25rem;
   }
   .mark.roll {
     fill: var(--accent);
@@ -315,6 +522,7 @@ export const stylesheet = css`
   }
   .entry time {
     color: var(--faint);
+    font-weight: 400;
   }
   .entry.good {
     border-left-color: var(--good);
@@ -352,8 +560,21 @@ export const stylesheet = css`
     .columns > nav a[aria-current] {
       border-bottom-color: var(--accent);
     }
+    .faults > li,
+    .faults form {
+      grid-template-columns: minmax(0, 1fr);
+    }
+    .faults .live {
+      justify-content: start;
+    }
+    .faults .row .field:first-child {
+      grid-column-start: auto !important;
+    }
     thead {
       position: absolute;
+      width: 1px;
+      height: 1px;
+      overflow: hidden;
       clip-path: inset(50%);
     }
     table,

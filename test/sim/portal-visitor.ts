@@ -14,7 +14,7 @@ export interface PortalAnswer {
 export interface PortalQuestion {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string
+  readonly body?: string | Buffer
 }
 
 /** Asks the portal as any program of this machine can. `fetch` would not send every Host header. */
@@ -65,4 +65,53 @@ export class Visitor {
   async see(path: string): Promise<PortalAnswer> {
     return ask(`${this.#origin}${path}`, { headers: { cookie: this.cookie } })
   }
+
+  /** Sends a form as the page has it, with these things written into it; a value of `undefined` empties a field. */
+  async send(
+    path: string,
+    action: string,
+    written: Readonly<Record<string, string | File | undefined>>,
+  ): Promise<PortalAnswer> {
+    const fields = new FormData()
+    const { text } = await this.see(path)
+    for (const [name, value] of Object.entries({ ...fieldsOf(text, action), ...written })) {
+      if (value !== undefined) fields.append(name, value)
+    }
+    const body = new Response(fields)
+    return ask(`${this.#origin}${action}`, {
+      method: 'POST',
+      headers: { cookie: this.cookie, 'content-type': body.headers.get('content-type') ?? '' },
+      body: Buffer.from(await body.arrayBuffer()),
+    })
+  }
+}
+
+/** A file to upload. */
+export function pemFile(pem: string, name = 'certificate.pem'): File {
+  return new File([pem], name)
+}
+
+/** What is written into the form with this action: hidden fields, texts, ticked boxes, choices. */
+function fieldsOf(page: string, action: string): Record<string, string> {
+  const form = page.split('<form').find((one) => one.includes(`action="${action}"`))
+  if (form === undefined) throw new Error(`The page has no form for ${action}.`)
+  const [inside = ''] = form.split('</form>')
+  const fields: Record<string, string> = {}
+  const attribute = (tag: string, name: string): string | undefined =>
+    new RegExp(`\\s${name}="([^"]*)"`).exec(tag)?.[1]
+  for (const [tag] of inside.matchAll(/<input[^>]*>/g)) {
+    const [name, type] = [attribute(tag, 'name'), attribute(tag, 'type')]
+    const isChosen = (type !== 'checkbox' && type !== 'radio') || /\schecked\b/.test(tag)
+    if (name !== undefined && type !== 'file' && isChosen) fields[name] = attribute(tag, 'value') ?? ''
+  }
+  for (const [select] of inside.matchAll(/<select[\s\S]*?<\/select>/g)) {
+    const chosen = /<option[^>]*\sselected[^>]*>/.exec(select) ?? /<option[^>]*>/.exec(select)
+    fields[attribute(select, 'name') ?? ''] = attribute(chosen?.[0] ?? '', 'value') ?? ''
+  }
+  for (const [, name = '', text = ''] of inside.matchAll(
+    /<textarea[^>]*\sname="([^"]*)"[^>]*>\n?([\s\S]*?)<\/textarea/g,
+  )) {
+    fields[name] = text
+  }
+  return fields
 }

@@ -9,6 +9,7 @@ export function addOverviewPage(pages: Pages, { cloud, histories }: PortalParts)
   pages.show('/', () => ({
     title: 'Overview',
     section: 'overview',
+    path: '/',
     body: ({ live }) => {
       const { enrollments, groups, registrations } = cloud.dps
       const set = cloud.faults.list().map(({ name }) => name)

@@ -51,7 +51,7 @@ export class DeviceHistory {
     this.deviceId = deviceId
   }
 
-  /** In order. Messages that came one after another are one entry. */
+  /** In order. The messages of one connection are one entry. */
   get entries(): readonly TimelineEntry[] {
     return this.#entries
   }
@@ -130,12 +130,13 @@ export class DeviceHistory {
       if (old > second - remembered.seconds) break
       this.#perSecond.delete(old)
     }
-    const last = this.#entries.at(-1)
-    const isRun = last?.kind === 'messages'
-    this.#run = isRun ? this.#run + 1 : 1
+    // What comes over one connection is told together, where it began.
+    const begun = this.#entries.findLastIndex(({ kind }) => kind === 'messages' || kind === 'connection')
+    const run = this.#entries[begun]
+    this.#run = run?.kind === 'messages' ? this.#run + 1 : 1
     const title = this.#run === 1 ? 'One message' : `${this.#run} messages`
-    if (isRun) this.#entries.pop()
-    this.#add({ kind: 'messages', at: isRun ? last.at : at, tone: 'plain', title, detail: '' })
+    if (run?.kind === 'messages') this.#entries[begun] = { ...run, title }
+    else this.#add({ kind: 'messages', at, tone: 'plain', title, detail: '' })
   }
 
   methodCompleted(methodName: string, outcome: number, at: number): void {
