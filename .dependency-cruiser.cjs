@@ -49,6 +49,10 @@ module.exports = {
     ]),
     layer('metrics-layer', '^src/metrics/', [shared, '^src/(metrics|agent|hsm)/']),
     layer('testing-layer', '^src/testing/', [shared, '^src/(testing|hsm)/']),
+    layer('config-layer', '^src/config/', [
+      shared,
+      '^src/(config|agent|provisioning|hub|issuer|hsm|transport|log|metrics)/',
+    ]),
     layer('cli-layer', '^src/cli/', [shared, '^src/(cli|agent|config|log|metrics)/']),
     {
       name: 'cli-on-top',

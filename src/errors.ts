@@ -44,8 +44,10 @@ export class LeafkeeperError extends Error {
 
   constructor(code: ErrorCode, details: LeafkeeperErrorDetails = {}) {
     const row = errorTable[code]
+    const message = details.message ?? row.meaning
     super(
-      `${details.message ?? row.meaning} ${row.cure}`,
+      // A message of several lines ends with a line break.
+      `${message}${message.endsWith('\n') ? '' : ' '}${row.cure}`,
       details.cause === undefined ? {} : { cause: details.cause },
     )
     this.code = code

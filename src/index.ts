@@ -25,6 +25,9 @@ export type {
   RollMode,
 } from './agent/states.ts'
 export type { RequestAdditions } from './certificate/request.ts'
+export type { ConfiguredOptions } from './config/agent-options.ts'
+export type { CheckedConfiguration, Configuration } from './config/configuration.ts'
+export { configure, loadConfiguration } from './config/load-configuration.ts'
 export type { DeviceId, KeyId, Pem, Thumbprint } from './brands.ts'
 export type { CredentialAnswer, CredentialChannel, StopListening } from './credential-channel.ts'
 export { errorTable } from './error-table.ts'

@@ -24,6 +24,11 @@ export interface OpenTokenOptions {
   readonly profile?: HsmProfile
   /** Sessions for slow calls, at most; by default what the profile says, or 8. The first to open a token decides. */
   readonly maxSessions?: number
+  /**
+   * Environment variables that the module reads when it is loaded, such as `SOFTHSM2_CONF`. They are set for the whole
+   * process, and a module reads them once.
+   */
+  readonly environment?: Readonly<Record<string, string>>
   /** Path of OpenSSL's `pkcs11.so`; by default where the profile finds it. */
   readonly engine?: string
 }
@@ -65,6 +70,7 @@ export async function openToken(options: OpenTokenOptions): Promise<HsmToken> {
   const profile =
     options.profile ?? (typeof options.module === 'string' ? loadProfile('softhsm') : options.module)
   const path = typeof options.module === 'string' ? options.module : modulePath(options.module)
+  Object.assign(process.env, options.environment)
   const module = Pkcs11Module.open(path, profile)
   try {
     const token = findToken(module, options.token)

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { LeafkeeperError, messageOf } from '../errors.ts'
 
@@ -66,6 +66,13 @@ export function loadProfile(nameOrPath: string): HsmProfile {
       cause: error,
     })
   }
+}
+
+/** The names of the profiles of `hsm-config/`. */
+export function profileNames(): readonly string[] {
+  return readdirSync(folder).flatMap((file) =>
+    file.endsWith('.json') ? [file.slice(0, -'.json'.length)] : [],
+  )
 }
 
 /**

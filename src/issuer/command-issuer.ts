@@ -25,7 +25,8 @@ const exitRefused = 77
 const mostOutputBytes = 64 * 1024
 const longestTicket = 1_024
 const defaultTimeoutMs = 2 * 60_000
-const longestTimeoutMs = 5 * 60_000
+/** How long a program may take at most, in milliseconds. */
+export const longestProgramMs = 5 * 60_000
 
 /**
  * An issuer that is a program: the request (PKCS#10, PEM) on its standard input, the chain (PEM leaf first, or
@@ -46,7 +47,7 @@ const longestTimeoutMs = 5 * 60_000
  */
 export function commandIssuer(options: CommandIssuerOptions): Issuer {
   const { program, retryAfterMs = 60_000, timeoutMs = defaultTimeoutMs } = options
-  requireBetween('timeoutMs', timeoutMs, 1, longestTimeoutMs)
+  requireBetween('timeoutMs', timeoutMs, 1, longestProgramMs)
   requireBetween('retryAfterMs', retryAfterMs, 1, Number.MAX_SAFE_INTEGER)
   if (program === '')
     throw new LeafkeeperError('AGENT_CONFIG_INVALID', {

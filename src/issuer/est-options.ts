@@ -67,7 +67,8 @@ export interface EstServer {
 }
 
 const httpsPort = 443
-const longestDeadlineMs = 5 * 60_000
+/** How long one try may take at most, in milliseconds. */
+export const longestEstMs = 5 * 60_000
 /** The operations are no labels (RFC 7030, 3.2.2). */
 const operations = ['cacerts', 'csrattrs', 'simpleenroll', 'simplereenroll', 'fullcmc', 'serverkeygen']
 
@@ -86,7 +87,7 @@ export function completeEstOptions(options: EstIssuerOptions): EstServer {
     throw invalid(
       `label to be of letters, digits and . _ ~ -, and no operation of EST, got ${JSON.stringify(label)}`,
     )
-  requireDuration('deadlineMs', deadlineMs, longestDeadlineMs)
+  requireDuration('deadlineMs', deadlineMs, longestEstMs)
   requireDuration('retryAfterMs', retryAfterMs, Number.MAX_SAFE_INTEGER)
   const anchors = options.anchors === undefined ? undefined : certificatesInPem(options.anchors)
   if (anchors?.length === 0) throw invalid('anchors to be PEM certificates, got none')

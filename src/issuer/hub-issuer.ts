@@ -22,7 +22,8 @@ export interface HubIssuerOptions {
 const apiVersion = '2025-08-01-preview'
 /** The largest request: 8 KB of Base64. */
 const largestCsr = 8 * 1024
-const longestWaitMs = 3 * 60_000
+/** The longest that may be waited, in milliseconds. */
+export const longestHubWaits = { waitMs: 3 * 60_000, answerTimeoutMs: 60_000, settleMs: 30_000 } as const
 
 /**
  * IoT Hub's own `issueCertificate` (preview): the hub issues the certificate, over the connection that the device has
@@ -46,10 +47,14 @@ const longestWaitMs = 3 * 60_000
  */
 export function hubIssuer(options: HubIssuerOptions = {}): Issuer {
   const times: Times = {
-    waitMs: inRange('waitMs', options.waitMs ?? 60_000, longestWaitMs),
+    waitMs: inRange('waitMs', options.waitMs ?? 60_000, longestHubWaits.waitMs),
     retryAfterMs: inRange('retryAfterMs', options.retryAfterMs ?? 60_000),
-    answerTimeoutMs: inRange('answerTimeoutMs', options.answerTimeoutMs ?? 30_000, 60_000),
-    settleMs: inRange('settleMs', options.settleMs ?? 2_000, 30_000),
+    answerTimeoutMs: inRange(
+      'answerTimeoutMs',
+      options.answerTimeoutMs ?? 30_000,
+      longestHubWaits.answerTimeoutMs,
+    ),
+    settleMs: inRange('settleMs', options.settleMs ?? 2_000, longestHubWaits.settleMs),
   }
   return {
     name: 'IoT Hub',
