@@ -53,7 +53,8 @@ module.exports = {
       shared,
       '^src/(config|agent|provisioning|hub|issuer|hsm|transport|log|metrics)/',
     ]),
-    layer('cli-layer', '^src/cli/', [shared, '^src/(cli|agent|config|log|metrics)/']),
+    layer('conformance-layer', '^src/conformance/', [shared, '^src/(conformance|certificate|hsm)/']),
+    layer('cli-layer', '^src/cli/', [shared, '^src/(cli|agent|config|conformance|hsm|log|metrics)/']),
     {
       name: 'cli-on-top',
       comment: 'A library does not reach into its own command line.',

@@ -4,12 +4,12 @@
 #
 #   hsm-config/setup.sh           do it
 #   hsm-config/setup.sh --bench   do it, with mosquitto, which the benchmark compares with
-#   hsm-config/setup.sh --test    do it, with strongSwan's pki and curl, which tests compare with, and a TPM in software
+#   hsm-config/setup.sh --test    do it, with strongSwan's pki and curl, which tests compare with, and other
+#                                 modules than SoftHSM with what they need, such as a TPM in software
 #   hsm-config/setup.sh --check   only say what is missing, and exit with 1 if something is
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-profile="$root/hsm-config/softhsm.json"
 check_only=false
 for_bench=false
 for_test=false
@@ -25,10 +25,10 @@ fail() {
   exit 1
 }
 
-# Fields of the profile: one candidate path a line.
+# A field of a profile, by default that of SoftHSM: one candidate path a line.
 candidates() {
   node -e 'for (const path of JSON.parse(require("fs").readFileSync(process.argv[1], "utf8"))[process.argv[2]]) console.log(path)' \
-    "$profile" "$1"
+    "$root/hsm-config/${2:-softhsm}.json" "$1"
 }
 
 # The first candidate that exists; fails when there is none.
@@ -39,7 +39,7 @@ find_first() {
       say "$path"
       return 0
     fi
-  done < <(candidates "$1")
+  done < <(candidates "$@")
   return 1
 }
 
@@ -76,6 +76,14 @@ missing_packages() {
     pki --gen --type ecdsa --size 256 >/dev/null 2>&1 || say strongswan-pki libstrongswan-standard-plugins
     command -v curl >/dev/null || say curl
     command -v swtpm >/dev/null || say swtpm
+    # Other modules than SoftHSM: those that are not there are skipped.
+    for each in tpm2-pkcs11:libtpm2-pkcs11-1 p11-kit-client:p11-kit-modules nss-softokn:libnss3; do
+      find_first module "${each%:*}" >/dev/null || say "${each#*:}"
+    done
+    command -v tpm2-abrmd >/dev/null || [ -e /usr/sbin/tpm2-abrmd ] || say tpm2-abrmd libtss2-tcti-tabrmd0 libtss2-tcti-swtpm0
+    command -v dbus-daemon >/dev/null || say dbus-daemon
+    command -v p11-kit >/dev/null || say p11-kit
+    command -v certutil >/dev/null || say libnss3-tools
     command -v socat >/dev/null || say socat
   fi
   # A compiler is needed only while pkcs11js is not built.

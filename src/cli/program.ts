@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import { packageVersion } from '../package-version.ts'
 import { exitCodesInWords, exitTable } from './exit-codes.ts'
+import { hsmCheck, type HsmCheckOptions } from './hsm-check.ts'
 import { journalCheck } from './journal-check.ts'
 import type { JournalOptions } from './journal-in-words.ts'
 import { journalRepair } from './journal-repair.ts'
@@ -42,6 +43,21 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
   }
   addJournalCommand('check', 'say what a journal holds, or where it is damaged', journalCheck)
   addJournalCommand('repair', 'keep a damaged journal beside what can be read of it', journalRepair)
+
+  program
+    .command('hsm')
+    .description('looks at PKCS#11 modules')
+    .command('check')
+    .description('try what a token can do, with keys that are destroyed again')
+    .argument('<module>', 'path of the PKCS#11 module')
+    .option('--token <label>', 'which token, where the module has more than one')
+    .option('--pin-file <file>', 'the user PIN: the first line of this file')
+    .option('--pin-env <name>', 'the user PIN: this environment variable')
+    .option('--profile <profile>', 'a profile of hsm-config by name, or the path of one')
+    .option('--json', 'print one JSON object on one line')
+    .action(async (module: string, options: HsmCheckOptions & { readonly json?: true }) => {
+      exitCode = await tell(streams, options.json ?? false, () => hsmCheck(module, options))
+    })
 
   try {
     await program.parseAsync(args, { from: 'user' })

@@ -16,18 +16,29 @@ interface KeptContext {
   readonly context: SecureContext
 }
 
+/** What a binding by the engine is made of. */
+export interface EngineParts {
+  readonly connection: TokenConnection
+  readonly index: ObjectIndex
+  /** Path of `pkcs11.so`; `undefined` when it was not found. */
+  readonly engine: string | undefined
+  /** Whether the engine has to log in by itself, because the module gives it a login of its own. */
+  readonly logsIn: boolean
+}
+
 /** {@link TlsBinding} by OpenSSL's `pkcs11` engine (libp11), which shares the module and the login of this process. */
 export class EngineBinding implements TlsBinding {
   readonly #connection: TokenConnection
   readonly #index: ObjectIndex
   readonly #engine: string | undefined
+  readonly #logsIn: boolean
   readonly #contexts = new Map<string, readonly KeptContext[]>()
 
-  /** @param engine Path of `pkcs11.so`; `undefined` when it was not found. */
-  constructor(connection: TokenConnection, index: ObjectIndex, engine: string | undefined) {
+  constructor({ connection, index, engine, logsIn }: EngineParts) {
     this.#connection = connection
     this.#index = index
     this.#engine = engine
+    this.#logsIn = logsIn
     connection.onReopened((lost) => {
       // The engine's objects are gone with the login that could see them.
       this.#contexts.clear()
@@ -75,13 +86,15 @@ export class EngineBinding implements TlsBinding {
     this.#checkKey(keyUri)
     bindEngine(this.#engine, this.#connection.module, this.#connection.description)
     try {
-      return createSecureContext({
-        cert: chain,
-        privateKeyEngine: 'pkcs11',
-        privateKeyIdentifier: keyUri,
-        ...(trustedAuthorities === undefined ? {} : { ca: trustedAuthorities }),
-        ...(maxVersion === undefined ? {} : { maxVersion }),
-      })
+      return this.#named(keyUri, (privateKeyIdentifier) =>
+        createSecureContext({
+          cert: chain,
+          privateKeyEngine: 'pkcs11',
+          privateKeyIdentifier,
+          ...(trustedAuthorities === undefined ? {} : { ca: trustedAuthorities }),
+          ...(maxVersion === undefined ? {} : { maxVersion }),
+        }),
+      )
     } catch (cause) {
       if (isEngineUnknown(cause)) {
         unbindEngine()
@@ -92,6 +105,12 @@ export class EngineBinding implements TlsBinding {
       }
       throw this.#unusable(keyUri, `OpenSSL refused it (${messageOf(cause)})`, cause)
     }
+  }
+
+  /** The key as the engine is to look for it: where it has to log in, with the file that the PIN stands in. */
+  #named<Result>(keyUri: string, use: (uri: string) => Result): Result {
+    if (!this.#logsIn) return use(keyUri)
+    return this.#connection.lendPin((path) => use(`${keyUri}?pin-source=file:${path}`))
   }
 
   #checkKey(keyUri: string): void {

@@ -53,6 +53,11 @@ export function bindEngine(engine: string | undefined, module: Pkcs11Module, tok
   binding.used.add(key)
 }
 
+/** Whether the engine may have looked at tokens, and so remembers handles of their keys. */
+export function isEngineBound(): boolean {
+  return binding !== undefined
+}
+
 /** Undoes {@link bindEngine} when OpenSSL could not load the engine, so that nothing is bound yet. */
 export function unbindEngine(): void {
   binding = undefined

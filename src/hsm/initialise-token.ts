@@ -44,6 +44,7 @@ export function initialiseToken(options: NewToken): TokenDescription {
           description.label === label && (flags & pkcs11.CKF_TOKEN_INITIALIZED) !== 0,
       )
     let token = named()
+    const isBlank = token === undefined
     if (token === undefined) {
       const blank = readSlots(module).find(({ flags }) => (flags & pkcs11.CKF_TOKEN_INITIALIZED) === 0)
       if (blank === undefined) {
@@ -60,7 +61,9 @@ export function initialiseToken(options: NewToken): TokenDescription {
         message: `The module ${path} initialised token "${label}" but does not list it.`,
       })
     }
-    if ((token.flags & pkcs11.CKF_USER_PIN_INITIALIZED) === 0) setPin(module.api, token.slot, options)
+    // tpm2-pkcs11 1.9.0 says of a token that was just initialised that it has a PIN.
+    if (isBlank || (token.flags & pkcs11.CKF_USER_PIN_INITIALIZED) === 0)
+      setPin(module.api, token.slot, options)
     return token.description
   } catch (thrown) {
     throw hsmError(thrown, `initialise token "${label}"`)

@@ -3,6 +3,8 @@ import { LeafkeeperError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { adoptKey } from './adopt-key.ts'
 import { EngineBinding } from './engine-binding.ts'
+import { freePlaces } from './held-places.ts'
+import { isEngineBound } from './engine-process.ts'
 import { findToken, type FoundToken, type TokenSelector } from './find-token.ts'
 import { ObjectIndex } from './object-index.ts'
 import { readPin, type PinSource } from './pin-source.ts'
@@ -103,12 +105,19 @@ function connect(
 ): Shared {
   const maxSessions = options.maxSessions ?? profile.quirks.maxSessions
   const connection = TokenConnection.open({ module, token, pin, maxSessions })
+  if (profile.quirks.namesByPlace === true && !isEngineBound())
+    connection.now('let go of held places', freePlaces)
   const index = new ObjectIndex(connection)
   return {
     connection,
     index,
     writer: new TokenWriter(connection, index, profile.quirks),
-    tls: new EngineBinding(connection, index, options.engine ?? enginePath(profile)),
+    tls: new EngineBinding({
+      connection,
+      index,
+      engine: options.engine ?? enginePath(profile),
+      logsIn: profile.quirks.loginPerLibrary ?? false,
+    }),
     pinDigest: pinDigest(token.description, pin),
   }
 }

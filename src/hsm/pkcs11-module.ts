@@ -94,7 +94,7 @@ function initialise(path: string, loaded: LoadedModule, profile: HsmProfile): vo
   try {
     loaded.api.C_Initialize({
       flags: pkcs11.CKF_OS_LOCKING_OK,
-      ...(libraryParameters === undefined ? {} : { libraryParameters }),
+      ...(libraryParameters === undefined ? {} : { libraryParameters: completed(libraryParameters, path) }),
     })
     loaded.ours = true
   } catch (thrown) {
@@ -110,6 +110,17 @@ function initialise(path: string, loaded: LoadedModule, profile: HsmProfile): vo
   }
   loaded.initialised = true
   loaded.environment = Object.fromEntries(environment.map((name) => [name, process.env[name]]))
+}
+
+/** Names of environment variables, as `${NAME}`, give way to their values. */
+function completed(libraryParameters: string, path: string): string {
+  return libraryParameters.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => {
+    const value = process.env[name] ?? ''
+    if (value !== '' && !value.includes("'")) return value
+    throw new LeafkeeperError('HSM_MODULE_FAILED', {
+      message: `The PKCS#11 module ${path} is told where its token is by the environment variable ${name}, which is ${value === '' ? 'not set' : 'not a path'}.`,
+    })
+  })
 }
 
 function checkEnvironment(path: string, loaded: LoadedModule): void {

@@ -4,7 +4,7 @@ import { LeafkeeperError, messageOf } from '../errors.ts'
 
 /** How one kind of PKCS#11 module differs from the standard, as data. */
 export interface HsmQuirks {
-  /** The text that C_Initialize wants in `pReserved` (NSS). */
+  /** The text that C_Initialize wants in `pReserved` (NSS); `${NAME}` in it stands for an environment variable. */
   readonly libraryParameters?: string
   /** Environment variables that the module reads at C_Initialize and never again. */
   readonly environment?: readonly string[]
@@ -23,6 +23,17 @@ export interface HsmQuirks {
    * writes. (SoftHSM 2.6.1 reports success for an object that was not written.)
    */
   readonly storage?: TokenStorage
+  /**
+   * Whether the module names objects by their place, so that new ones get the handles of those that were destroyed.
+   * Then leafkeeper puts data objects that hold nothing into these places until it is started again
+   * (tpm2-pkcs11; see `held-places.ts`).
+   */
+  readonly namesByPlace?: boolean
+  /**
+   * Whether the module gives each library that loads it a login of its own, so that OpenSSL's engine has to log in
+   * too. (p11-kit-client 0.24 opens a connection for each.)
+   */
+  readonly loginPerLibrary?: boolean
 }
 
 /** Names a folder by the module's own configuration. */
@@ -38,7 +49,7 @@ export interface HsmProfile {
   readonly name: string
   /** Where its module may be; the first path that exists is used. */
   readonly module: readonly string[]
-  /** Where the OpenSSL engine `pkcs11.so` may be. */
+  /** Where the OpenSSL engine `pkcs11.so` may be; a file may leave that to the profile of SoftHSM. */
   readonly engine: readonly string[]
   readonly quirks: HsmQuirks
 }
@@ -95,7 +106,12 @@ export function enginePath(profile: HsmProfile): string | undefined {
 
 function toProfile(value: unknown): HsmProfile {
   if (!isRecord(value)) throw new TypeError('expected a JSON object')
-  const { name, module, engine, quirks } = value
+  const {
+    name,
+    module,
+    engine = value['name'] === 'softhsm' ? [] : loadProfile('softhsm').engine,
+    quirks,
+  } = value
   if (typeof name !== 'string') throw new TypeError('"name" must be a text')
   if (!isTexts(module)) throw new TypeError('"module" must be a list of paths')
   if (!isTexts(engine)) throw new TypeError('"engine" must be a list of paths')
@@ -104,8 +120,8 @@ function toProfile(value: unknown): HsmProfile {
 
 function toQuirks(value: unknown): HsmQuirks {
   if (!isRecord(value)) throw new TypeError('"quirks" must be an object')
-  const { libraryParameters, environment, omitAttributes, maxSessions, generatesAlone, storage, ...unknown } =
-    value
+  const { libraryParameters, environment, omitAttributes, maxSessions, storage, ...others } = value
+  const { generatesAlone, namesByPlace, loginPerLibrary, ...unknown } = others
   const [stranger] = Object.keys(unknown)
   if (stranger !== undefined) throw new TypeError(`"quirks.${stranger}" is not known`)
   if (libraryParameters !== undefined && typeof libraryParameters !== 'string') {
@@ -114,13 +130,12 @@ function toQuirks(value: unknown): HsmQuirks {
   if (maxSessions !== undefined && !(typeof maxSessions === 'number' && maxSessions >= 1)) {
     throw new TypeError('"quirks.maxSessions" must be a number from 1')
   }
-  if (generatesAlone !== undefined && typeof generatesAlone !== 'boolean') {
-    throw new TypeError('"quirks.generatesAlone" must be true or false')
-  }
   return {
     ...(libraryParameters === undefined ? {} : { libraryParameters }),
     ...(maxSessions === undefined ? {} : { maxSessions }),
-    ...(generatesAlone === undefined ? {} : { generatesAlone }),
+    ...flag('generatesAlone', generatesAlone),
+    ...flag('namesByPlace', namesByPlace),
+    ...flag('loginPerLibrary', loginPerLibrary),
     ...texts('environment', environment),
     ...texts('omitAttributes', omitAttributes),
     ...(storage === undefined ? {} : { storage: toStorage(storage) }),
@@ -132,6 +147,13 @@ function toStorage(value: unknown): TokenStorage {
     return { environment: value['environment'], key: value['key'] }
   }
   throw new TypeError('"quirks.storage" must have "environment" and "key"')
+}
+
+function flag<Name extends string>(name: Name, value: unknown): Partial<Record<Name, boolean>> {
+  if (value === undefined) return {}
+  if (typeof value !== 'boolean') throw new TypeError(`"quirks.${name}" must be true or false`)
+  const result: Partial<Record<string, boolean>> = { [name]: value }
+  return result
 }
 
 function texts<Name extends string>(name: Name, value: unknown): Partial<Record<Name, string[]>> {

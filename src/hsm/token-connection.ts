@@ -3,6 +3,7 @@ import { LeafkeeperError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { findToken, type FoundToken } from './find-token.ts'
 import type { TokenDescription } from './key-store.ts'
+import { withPinFile } from './lent-pin.ts'
 import { isAlive, isLoggedIn, logIn } from './login.ts'
 import { OneAtATime } from '../one-at-a-time.ts'
 import { hsmError, isSessionLost } from './pkcs11-error.ts'
@@ -81,6 +82,11 @@ export class TokenConnection {
 
   get slot(): Handle {
     return this.#token.slot
+  }
+
+  /** Lends the PIN that was accepted to a library with a login of its own; see {@link withPinFile}. */
+  lendPin<Result>(use: (path: string) => Result): Result {
+    return withPinFile(this.#pin, use)
   }
 
   /** Calls back after a loss that was repaired: handles of objects are no longer valid. */

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { Pem } from '../brands.ts'
 import { LeafkeeperError } from '../errors.ts'
+import { holdFirstPlace, holdPlace } from './held-places.ts'
 import { certificateTemplate, keyPairTemplates, offeredKeyTypes } from './key-template.ts'
 import type { KeyType } from './key-store.ts'
 import { keyTypes } from './key-types.ts'
@@ -56,6 +57,7 @@ export class TokenWriter {
     try {
       await this.#connection.later(`generate an ${keyType} key pair`, async (api, session) => {
         if (!stillNeeded()) return
+        if (this.#quirks.namesByPlace === true) holdFirstPlace(api, session)
         const handles =
           this.#quirks.generatesAlone === true
             ? api.C_GenerateKeyPair(session, mechanism, publicKey, privateKey)
@@ -103,6 +105,7 @@ export class TokenWriter {
           if (wanted.some((other) => other.equals(der))) continue
           api.C_DestroyObject(session, object.handle)
           this.#index.remove(generation, object)
+          if (this.#quirks.namesByPlace === true) holdPlace(api, session)
         }
       })
     } catch (error) {
@@ -122,6 +125,7 @@ export class TokenWriter {
           checkIdentity(api, session, object, keyId)
           api.C_DestroyObject(session, object.handle)
           this.#index.remove(generation, object)
+          if (this.#quirks.namesByPlace === true) holdPlace(api, session)
         }
       })
     } catch (error) {

@@ -80,3 +80,14 @@ describe('a profile is refused with what is wrong', () => {
     )
   })
 })
+
+test('a profile may leave the engine to that of SoftHSM, and say what it does with places and logins', () => {
+  const quirks = { namesByPlace: true, loginPerLibrary: false }
+  const { engine, ...others } = least
+  expect(engine).toEqual([])
+  expect(loadProfile(written(JSON.stringify({ ...others, quirks })))).toEqual({
+    ...least,
+    engine: loadProfile('softhsm').engine,
+    quirks,
+  })
+})

@@ -1,0 +1,3 @@
+import { describeModule } from './describe-module.ts'
+
+describeModule('nss-softokn')

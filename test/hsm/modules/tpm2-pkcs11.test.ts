@@ -1,0 +1,3 @@
+import { describeModule } from './describe-module.ts'
+
+describeModule('tpm2-pkcs11')
