@@ -76,11 +76,10 @@ missing_packages() {
     pki --gen --type ecdsa --size 256 >/dev/null 2>&1 || say strongswan-pki libstrongswan-standard-plugins
     command -v curl >/dev/null || say curl
     command -v swtpm >/dev/null || say swtpm
-    # Other modules than SoftHSM: those that are not there are skipped.
-    for each in tpm2-pkcs11:libtpm2-pkcs11-1 p11-kit-client:p11-kit-modules nss-softokn:libnss3; do
-      find_first module "${each%:*}" >/dev/null || say "${each#*:}"
-    done
-    command -v tpm2-abrmd >/dev/null || [ -e /usr/sbin/tpm2-abrmd ] || say tpm2-abrmd libtss2-tcti-tabrmd0 libtss2-tcti-swtpm0
+    # Other modules than SoftHSM, each with what its test needs.
+    find_first module tpm2-pkcs11 >/dev/null || say libtpm2-pkcs11-1 libtss2-tcti-swtpm0 libtss2-tcti-tabrmd0 tpm2-abrmd
+    find_first module p11-kit-client >/dev/null || say p11-kit-modules
+    find_first module nss-softokn >/dev/null || say libnss3
     command -v dbus-daemon >/dev/null || say dbus-daemon
     command -v p11-kit >/dev/null || say p11-kit
     command -v certutil >/dev/null || say libnss3-tools

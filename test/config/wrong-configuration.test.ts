@@ -326,7 +326,7 @@ describe('what can only be seen when options are made is refused too', () => {
   const rows: [changes: object, problem: string][] = [
     [
       { hsm: { ...hsm, module: 'softhms' } },
-      'Expected hsm.module to be a path, or the name of a profile (softhsm), got "softhms".',
+      'Expected hsm.module to be a path, or the name of a profile (nss-softokn, p11-kit-client, softhsm, tpm2-pkcs11), got "softhms".',
     ],
     [
       { hsm: { ...hsm, module: '/m.so', profile: 'nothing' } },

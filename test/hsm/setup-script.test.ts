@@ -20,6 +20,9 @@ const project = fileURLToPath(new URL('../../', import.meta.url))
 
 /** The tools the script uses that a machine has anyway; what it installs, and what installs, each test brings. */
 const tools = ['bash', 'node', 'dirname', 'readlink', 'tr', 'env', 'mktemp', 'rm', 'cat', 'grep']
+/** Modules that only tests use, and programs that tests compare with or run. */
+const others = ['tpm2-pkcs11', 'p11-kit-client', 'nss-softokn']
+const forTests = ['pki', 'curl', 'swtpm', 'socat', 'dbus-daemon', 'p11-kit', 'certutil']
 const compilers = ['python3', 'make', 'g++', 'pkcs11-tool', 'openssl']
 
 let root: string
@@ -38,6 +41,10 @@ beforeEach(() => {
   copyFileSync(join(project, 'hsm-config/setup.sh'), join(root, 'hsm-config/setup.sh'))
   const profile = { module: [join(root, 'elsewhere.so'), module], engine: [engine] }
   writeFileSync(join(root, 'hsm-config/softhsm.json'), JSON.stringify(profile))
+  for (const other of others) {
+    const otherProfile = { module: [join(root, `${other}.so`)] }
+    writeFileSync(join(root, `hsm-config/${other}.json`), JSON.stringify(otherProfile))
+  }
   writeFileSync(join(root, 'package-lock.json'), '{}')
   utimesSync(join(root, 'package-lock.json'), 0, 0)
   for (const tool of tools) symlinkSync(found(tool), join(bin, tool))
@@ -136,12 +143,14 @@ describe('where packages are missing', () => {
     command('pki', 'exit 1')
     command(
       'apt-get',
-      `if [ "$1" = install ]; then printf '#!%s\\n' "${found('bash')}" | tee "${bin}"/{pki,curl,swtpm,socat} >/dev/null; chmod +x "${bin}"/{pki,curl,swtpm,socat}; fi`,
+      `if [ "$1" = install ]; then printf '#!%s\\n' "${found('bash')}" | tee "${bin}"/{${forTests.join(',')}} "${root}"/{${others.join(',')}}.so >/dev/null; chmod +x "${bin}"/{${forTests.join(',')}}; fi`,
     )
     for (const tool of ['tee', 'chmod']) symlinkSync(found(tool), join(bin, tool))
     expect(setup('--test').calls.filter((call) => !call.startsWith('pki'))).toEqual([
       'apt-get update -qq',
-      'apt-get install -y -qq --no-install-recommends strongswan-pki libstrongswan-standard-plugins curl swtpm socat',
+      'apt-get install -y -qq --no-install-recommends strongswan-pki libstrongswan-standard-plugins curl swtpm ' +
+        'libtpm2-pkcs11-1 libtss2-tcti-swtpm0 libtss2-tcti-tabrmd0 tpm2-abrmd p11-kit-modules libnss3 ' +
+        'dbus-daemon p11-kit libnss3-tools socat',
     ])
     expect(setup('--test')).toMatchObject({ status: 0, calls: [] })
   })

@@ -23,10 +23,13 @@ interface Ground {
 }
 
 const label = 'bench'
+/** What the kernel does for a real TPM. */
+const resourceManager = '/usr/sbin/tpm2-abrmd'
 
 /** Whether Debian's packages for it are there; the set-up script installs them for tests. */
 export function isInstalled(name: BenchName): boolean {
-  return loadProfile(name).module.some((path) => existsSync(path))
+  const isThere = loadProfile(name).module.some((path) => existsSync(path))
+  return isThere && (name !== 'tpm2-pkcs11' || existsSync(resourceManager))
 }
 
 /**
@@ -116,7 +119,7 @@ const tokens: Readonly<Record<Exclude<BenchName, 'softhsm'>, (ground: Ground) =>
     process.env['DBUS_SESSION_BUS_ADDRESS'] = `unix:path=${bus}`
     const root = process.getuid?.() === 0 ? ['--allow-root'] : []
     await background.start(
-      '/usr/sbin/tpm2-abrmd',
+      resourceManager,
       ['--session', ...root, `--tcti=swtpm:path=${socket}`],
       /on_name_acquired/,
       { G_MESSAGES_DEBUG: 'all' },
