@@ -33,7 +33,7 @@ module.exports = {
       to: { pathNot: '^src/agent/(states|events|effects|reconcile|step-[a-z]+)\\.ts$' },
     },
     layer('hsm-layer', '^src/hsm/', [shared, '^src/hsm/']),
-    layer('tpm-layer', '^src/tpm/', [shared, '^src/tpm/']),
+    layer('tpm-layer', '^src/tpm/', [shared, '^src/(tpm|transport)/']),
     layer('certificate-layer', '^src/certificate/', [shared, '^src/(certificate|hsm)/']),
     layer('issuer-layer', '^src/issuer/', [shared, '^src/(issuer|provisioning|certificate|hsm|transport)/']),
     layer('provisioning-layer', '^src/provisioning/', [

@@ -1,7 +1,7 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { LeafkeeperError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import type { DeviceCredential } from '../transport/credential.ts'
+import { httpOver, type HttpAnswer } from '../transport/http-over-stream.ts'
 import { openSecureStream } from '../transport/open-secure-stream.ts'
 import type { SecureStream } from '../transport/secure-stream.ts'
 import { nameOf } from '../transport/service.ts'
@@ -82,61 +82,37 @@ async function bodyOf(question: EstQuestion, { socket }: SecureStream): Promise<
   return question.csr(socket.getFinished()?.toString('base64') ?? '')
 }
 
-/** HTTP on a connection that is open already. */
-function converse(
+async function converse(
   question: { readonly operation: EstQuestion['operation']; readonly body: string | undefined },
   { authorization }: EstAccess,
   { path, host, service }: EstServer,
   stream: SecureStream,
 ): Promise<EstResponse> {
-  const { operation, body: sent } = question
-  return new Promise((resolve, reject) => {
-    const outgoing = httpRequest({
-      createConnection: () => stream.socket,
-      method: sent === undefined ? 'GET' : 'POST',
-      path: path + operation,
-      setHost: false,
-      headers: {
-        host,
-        connection: 'close',
-        ...(authorization === undefined ? {} : { authorization: authorization.reveal() }),
-        ...(sent === undefined
-          ? {}
-          : { 'content-type': 'application/pkcs10', 'content-length': sent.length }),
-      },
-    })
-    outgoing.on('error', reject)
-    outgoing.on('response', (incoming) => {
-      incoming.setEncoding('latin1')
-      let body = ''
-      incoming.on('data', (text: string) => {
-        body += text
-        if (body.length <= mostBytes) return
-        const error = tooLarge(operation, nameOf(service))
-        reject(error)
-        // Nobody waits for the rest.
-        stream.fail(error)
-      })
-      incoming.on('error', reject)
-      incoming.on('end', () => resolve(responseOf(operation, incoming, body)))
-    })
-    outgoing.end(sent)
+  const { operation, body } = question
+  const answer = await httpOver(stream, {
+    method: body === undefined ? 'GET' : 'POST',
+    path: path + operation,
+    host,
+    headers: {
+      ...(authorization === undefined ? {} : { authorization: authorization.reveal() }),
+      ...(body === undefined ? {} : { 'content-type': 'application/pkcs10' }),
+    },
+    body,
+    mostBytes,
+    tooLarge: () => tooLarge(operation, nameOf(service)),
   })
+  return responseOf(operation, answer)
 }
 
-function responseOf(
-  operation: EstResponse['operation'],
-  { statusCode = 0, headers }: IncomingMessage,
-  body: string,
-): EstResponse {
+function responseOf(operation: EstResponse['operation'], { status, headers, body }: HttpAnswer): EstResponse {
   return {
     operation,
-    status: statusCode,
+    status,
     mediaType: (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
     retryAfter: headers['retry-after'],
     date: headers.date,
     location: headers.location,
-    body,
+    body: body.toString('latin1'),
   }
 }
 

@@ -30,20 +30,36 @@ export function requestIdOf(topic: string): string | undefined {
   return query === undefined ? undefined : (new URLSearchParams(query).get('$rid') ?? undefined)
 }
 
-/**
- * Reads an answer of DPS: `$dps/registrations/res/{status}/?$rid={rid}[&retry-after={seconds}]` with a JSON body.
- * Whatever the official client cannot stand (no JSON, no status, 429 and above) comes out as an error.
- */
+/** Reads an answer over MQTT: `$dps/registrations/res/{status}/?$rid={rid}[&retry-after={seconds}]` with a body. */
 export function readAnswer({ topic, payload }: IncomingMessage, service: Service): DpsAnswer {
   const match = /^\$dps\/registrations\/res\/([^/]*)\/\?(.*)$/.exec(topic)
-  const status = Number(match?.[1])
-  const retryAfterSeconds = readSeconds(new URLSearchParams(match?.[2]).get('retry-after'))
-  const body = readBody(payload)
+  const status = match?.[1] ?? ''
+  const retryAfter = new URLSearchParams(match?.[2]).get('retry-after')
+  return readResponse({ status, retryAfter: retryAfter ?? undefined, body: payload }, service)
+}
+
+/** An answer, as MQTT and HTTPS have it in common. */
+export interface DpsResponse {
+  /** As it was sent, which may be no number. */
+  readonly status: string | number
+  /** In seconds, as it was sent. */
+  readonly retryAfter: string | undefined
+  readonly body: Buffer
+}
+
+/**
+ * Reads an answer of DPS: a status with a JSON body. Whatever the official client cannot stand (no JSON, no status, 429
+ * and above) comes out as an error.
+ */
+export function readResponse(response: DpsResponse, service: Service): DpsAnswer {
+  const status = Number(response.status)
+  const retryAfterSeconds = readSeconds(response.retryAfter)
+  const body = readBody(response.body)
   if (Number.isInteger(status) && status >= 400) {
     return refused(errorOfStatus(status, body, retryAfterSeconds, service))
   }
   if (!Number.isInteger(status) || status < 200 || status >= 300) {
-    return refused(notTheProtocol(service, `status ${JSON.stringify(match?.[1])}`))
+    return refused(notTheProtocol(service, `status ${JSON.stringify(response.status)}`))
   }
   if (body === undefined) return refused(notTheProtocol(service, 'a body that is not a JSON object'))
   return readState(body, retryAfterSeconds, service)
@@ -132,13 +148,15 @@ function say(
   }
 }
 
-function notTheProtocol(service: Service, what: string): LeafkeeperError {
+/** DPS has answered something that nobody can go on with. */
+export function notTheProtocol(service: Service, what: string): LeafkeeperError {
   return new LeafkeeperError('PROTOCOL_ERROR', {
     message: `${nameOf(service)} answered a registration with ${what}.`,
   })
 }
 
-function readBody(payload: Buffer): Readonly<Record<string, unknown>> | undefined {
+/** The JSON object in a body; `undefined` where there is none. */
+export function readBody(payload: Buffer): Readonly<Record<string, unknown>> | undefined {
   try {
     const body: unknown = JSON.parse(payload.toString('utf8'))
     return isRecord(body) ? body : undefined
@@ -147,8 +165,8 @@ function readBody(payload: Buffer): Readonly<Record<string, unknown>> | undefine
   }
 }
 
-function readSeconds(text: string | null): number | undefined {
-  if (text === null || !/^\d+$/.test(text)) return undefined
+function readSeconds(text: string | undefined): number | undefined {
+  if (text === undefined || !/^\d+$/.test(text)) return undefined
   return Math.min(Number(text), longestPauseSeconds)
 }
 

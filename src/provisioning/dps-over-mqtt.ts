@@ -1,4 +1,5 @@
 import azureProvisioning from 'azure-iot-provisioning-device'
+import { LeafkeeperError } from '../errors.ts'
 import { parseAddress, route } from '../transport/address.ts'
 import { talkWithDps } from './dps-conversation.ts'
 import type { DpsOptions } from './dps-options.ts'
@@ -21,6 +22,10 @@ export function dpsOverMqtt(options: DpsOptions): ProvisioningService {
   const { onboarding, idScope } = options
   return {
     async register(credential, signal) {
+      if ('activate' in credential)
+        throw new LeafkeeperError('AGENT_CONFIG_INVALID', {
+          message: 'DPS takes no TPM over MQTT; give dpsOverHttps as its provisioning.',
+        })
       if (onboarding === undefined) return register(proofByCertificate(credential), options, signal)
       const registrant = { registrationId: credential.commonName, idScope }
       return withOnboarding(onboarding, registrant, (proof) => register(proof, options, signal))

@@ -1,5 +1,5 @@
 import type { DeviceId } from '../brands.ts'
-import type { DeviceCredential } from '../transport/credential.ts'
+import type { Credential } from '../transport/credential.ts'
 
 /** Where DPS sends the device: the outcome of a registration. */
 export interface Registration {
@@ -20,7 +20,8 @@ export interface ProvisioningService {
    *
    * @throws LeafkeeperError from the raw cause: `DPS_UNAUTHORIZED`, `DPS_DISABLED`, `DPS_NOT_FOUND`,
    * `DPS_REGISTRATION_FAILED`, `DPS_THROTTLED` (with `retryAfterMs`), `DPS_UNAVAILABLE`, `DPS_REFUSED`,
-   * `NETWORK_UNREACHABLE`, `NETWORK_TIMEOUT`, `TLS_SERVER_UNTRUSTED`, `TLS_KEY_UNUSABLE`, `TLS_RESTART_NEEDED`, `PROTOCOL_ERROR`
+   * `NETWORK_UNREACHABLE`, `NETWORK_TIMEOUT`, `TLS_SERVER_UNTRUSTED`, `TLS_KEY_UNUSABLE`, `TLS_RESTART_NEEDED`, `PROTOCOL_ERROR`,
+   * `TPM_*`, and `AGENT_CONFIG_INVALID` for a credential of another kind than the service takes
    */
-  register(credential: DeviceCredential, signal: AbortSignal): Promise<Registration>
+  register(credential: Credential, signal: AbortSignal): Promise<Registration>
 }

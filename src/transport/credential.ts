@@ -1,7 +1,11 @@
 import type { SecureContext, SecureVersion } from 'node:tls'
 import type { DeviceId, Pem } from '../brands.ts'
+import type { Secret } from '../secret.ts'
 
-/** What a device shows to DPS and to a hub: a certificate chain, and a key it can use but not read. */
+/** What a device shows to DPS and to a hub. */
+export type Credential = DeviceCredential | TpmCredential
+
+/** A certificate chain, and a key that the device can use but not read. */
 export interface DeviceCredential {
   /** The common name of the leaf, which is the registration id. */
   readonly commonName: DeviceId
@@ -17,4 +21,29 @@ export interface DeviceCredential {
    * @throws LeafkeeperError `TLS_ENGINE_MISSING`, `TLS_RESTART_NEEDED`, `TLS_KEY_UNUSABLE`
    */
   secureContext(trustedAuthorities: string | undefined, maxVersion?: SecureVersion): SecureContext
+}
+
+/** A signature that lets the device in for a while. */
+export interface SharedAccessSignature {
+  /** `SharedAccessSignature sr={resource}&sig={signature}&se={expiry}`; whoever has it is let in. */
+  readonly token: Secret
+  /** When another one has to take its place: before it expires. Milliseconds since 1970. */
+  readonly renewAt: number
+}
+
+/** A TPM, whose keys do not leave it. */
+export interface TpmCredential {
+  readonly registrationId: string
+  /** What DPS knows the TPM by; made where they are not there yet. Each is a TPM2B_PUBLIC. */
+  publicKeys(): Promise<{ readonly endorsementKey: Buffer; readonly storageRootKey: Buffer }>
+  /** Takes in an identity key that DPS has encrypted to this TPM. @throws LeafkeeperError `TPM_ACTIVATION_FAILED`, `TPM_*` */
+  activate(blob: Buffer): Promise<void>
+  /**
+   * Signs with the identity key.
+   *
+   * @param resource what it is good for: `{hub}/devices/{device}`, or `{scope}/registrations/{registration}`
+   * @param policy the name of the key, which DPS wants to hear and a hub does not
+   * @throws LeafkeeperError `TPM_KEY_MISSING`, `TPM_*`
+   */
+  sharedAccessSignature(resource: string, policy?: string): Promise<SharedAccessSignature>
 }

@@ -1,5 +1,15 @@
+import { once } from 'node:events'
+import { Client, Message } from 'azure-iot-device'
+import { Mqtt } from 'azure-iot-device-mqtt'
+import { Http as HttpBase } from 'azure-iot-http-base'
+import { ProvisioningDeviceClient } from 'azure-iot-provisioning-device'
+import { Http } from 'azure-iot-provisioning-device-http'
+import azureTpm from 'azure-iot-security-tpm'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { SimulatedCloud } from 'leafkeeper-sim'
+import { openChannel } from '../../src/tpm/open-channel.ts'
+import { loadTpmPackage } from '../../src/tpm/tpm-package.ts'
+import { Swtpm } from '../support/swtpm.ts'
 import { createSas } from '../../sim/http/sas.ts'
 import { rawHttp, type RawAnswer } from './raw-http.ts'
 import { activate, storageKey } from './software-tpm.ts'
@@ -58,4 +68,56 @@ it('gives a TPM, and no other, the key to sign its registration with, then the k
   const hubKey = keyIn(state.tpm.authenticationKey).toString('base64')
   const { authentication } = cloud.hub(state.assignedHub).registry.get(registrationId) ?? {}
   expect(authentication).toMatchObject({ type: 'sas', symmetricKey: { primaryKey: hubKey } })
+})
+
+it('takes the official clients with a TPM from the registration to telemetry', async () => {
+  const swtpm = await Swtpm.start()
+  const channel = await openChannel(swtpm.address)
+  const { tss } = await loadTpmPackage()
+  const tpm = new tss.Tpm(true)
+  tpm.device = {
+    connect: (done) => {
+      done()
+    },
+    dispatchCommand: (command, done) =>
+      void channel.transmit(command).then((response) => done(null, response)),
+    close: () => channel.close(),
+  }
+  const security = new azureTpm.TpmSecurityClient('', tpm)
+  const answerOf = <T>(ask: (done: (error: Error, answer?: T) => void) => void): Promise<T> =>
+    new Promise((resolve, reject) => {
+      ask((error: Error | null, answer) => (error === null ? resolve(answer as T) : reject(error)))
+    })
+  const endorsementKey = await answerOf<Buffer>((done) => security.getEndorsementKey(done))
+  const registrationId = await answerOf<string>((done) => security.getRegistrationId(done))
+  cloud.dps.enrollments.put({
+    registrationId,
+    attestation: { type: 'tpm', endorsementKey: endorsementKey.toString('base64') },
+  })
+  const base = new HttpBase()
+  base.setOptions({ http: { agent: cloud.clientOptions().agent } })
+  // The provisioning packages have copies of others of their own, and so other types.
+  const transport = new Http(base as unknown as ConstructorParameters<typeof Http>[0])
+  const provisioning = ProvisioningDeviceClient.create(
+    cloud.provisioningHost,
+    cloud.idScope,
+    transport,
+    security,
+  )
+  const { registrationState } = (await provisioning.register()) as unknown as {
+    readonly registrationState: { readonly assignedHub: string; readonly deviceId: string }
+  }
+  const { assignedHub, deviceId } = registrationState
+  const provider = new azureTpm.TpmAuthenticationProvider(
+    { host: assignedHub, deviceId, gatewayHostName: cloud.address },
+    security,
+  )
+  const client = Client.fromAuthenticationProvider(provider, Mqtt)
+  await client.setOptions({ ca: cloud.trustedAuthorities })
+  const received = once(cloud.events, 'telemetry')
+  await client.open()
+  await client.sendEvent(new Message('measured'))
+  expect(await received).toMatchObject([{ deviceId: registrationId, body: Buffer.from('measured') }])
+  await client.close()
+  channel.close()
 })
